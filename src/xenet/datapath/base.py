@@ -1,0 +1,58 @@
+"""What the agent asks of a datapath, whichever it is."""
+
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+import msgspec
+
+from xenet.model.hidden import NIC
+from xenet.plan.steps import Step, StepFailure
+from xenet.plan.view import SwitchView
+
+SocketIn = Callable[[str], "int | None"]
+"""VM uuid -> a file descriptor of its network namespace (the caller closes it), None when it does not run."""
+
+
+class FDBEntry(msgspec.Struct, frozen=True):
+    """A line of a switch's MAC table. age is in seconds since the address was last heard; local: the port's or bridge's own."""
+
+    mac: str
+    device: str
+    age: float
+    local: bool = False
+
+
+class Datapath(Protocol):
+    """A whole batch at a time. Every method is synchronous and short; nothing here waits for packets."""
+
+    def observe(self) -> None:
+        """Read everything anew from the kernel: at start, after an overrun of notifications, and now and then."""
+
+    def fileno(self) -> int:
+        """Readable when the kernel has news."""
+
+    def refresh(self) -> set[str]:
+        """Take in the kernel's news without asking anything; the names of the bridges and NICs that it may have changed."""
+
+    def switches(self) -> dict[str, SwitchView]:
+        """The switches that carry our mark, as last observed. Cheap: only what changed is built anew."""
+
+    def switch(self, bridge: str) -> SwitchView | None:
+        """One of them."""
+
+    def nics(self, devices: Sequence[str]) -> list[NIC]:
+        """The named NICs (an empty sequence: every physical one) with MAC, MTU, carrier, speed, addresses, gateway."""
+
+    def foreign(self, bridge: str) -> bool:
+        """Whether a bridge of this name exists that does not carry our mark."""
+
+    def do(self, steps: Sequence[Step]) -> list[StepFailure]:
+        """Carry out the steps in order; a failed one does not stop those that serve other objects. Then take in what they changed."""
+
+    def fdb(self, bridge: str) -> list[FDBEntry]:
+        """The switch's MAC table."""
+
+    def reap(self) -> int:
+        """Delete devices that were taken out of service; how many are left."""
+
+    def close(self) -> None: ...

@@ -1,0 +1,1 @@
+"""PURE. What a host must look like (`view`, `compile`), and the way there from what it looks like (`diff`, `steps`)."""

@@ -1,0 +1,183 @@
+"""Steps: the single actions by which a host changes. Values: a datapath does them, a reader reads them.
+
+Each says for which object it is done (so that a failure finds its owner), and the equivalent command as text.
+"""
+
+from collections.abc import Iterable
+from typing import ClassVar
+
+import msgspec
+
+from xenet.plan.view import GuestView, PortView, RouteView, SwitchView, UplinkView
+
+
+class Step(msgspec.Struct, frozen=True, kw_only=True):
+    """One action. `object` is the uuid of the VIF, network or VM that needs it; `reason` says why, for people."""
+
+    where: ClassVar[str] = "datapath"
+    """Who does it: the datapath, or the guests."""
+    object: str
+    reason: str = ""
+
+    @property
+    def text(self) -> str:
+        """The equivalent command."""
+        raise NotImplementedError  # pragma: no cover - every step says its own
+
+
+class StartGuest(Step, frozen=True, kw_only=True):
+    where: ClassVar[str] = "guests"
+    guest: GuestView
+
+    @property
+    def text(self) -> str:
+        return f"ip netns add {self.guest.name}"
+
+
+class StopGuest(Step, frozen=True, kw_only=True):
+    where: ClassVar[str] = "guests"
+    guest: GuestView
+
+    @property
+    def text(self) -> str:
+        return f"ip netns del {self.guest.name}"
+
+
+class CreateSwitch(Step, frozen=True, kw_only=True):
+    """A bridge with forward delay 0, multicast snooping off, no link-local address, then up; its uplink, ports and addresses are steps of their own."""
+
+    switch: SwitchView
+
+    @property
+    def text(self) -> str:
+        mac = f" address {self.switch.mac}" if self.switch.mac else ""
+        return f"ip link add {self.switch.bridge}{mac} mtu {self.switch.mtu} up type bridge forward_delay 0 mcast_snooping 0"
+
+
+class SetSwitch(Step, frozen=True, kw_only=True):
+    """MAC (where not empty), MTU, and up."""
+
+    switch: SwitchView
+
+    @property
+    def text(self) -> str:
+        mac = f" address {self.switch.mac}" if self.switch.mac else ""
+        return f"ip link set {self.switch.bridge}{mac} mtu {self.switch.mtu} up"
+
+
+class DeleteSwitch(Step, frozen=True, kw_only=True):
+    bridge: str
+
+    @property
+    def text(self) -> str:
+        return f"ip link del {self.bridge}"
+
+
+class AttachUplink(Step, frozen=True, kw_only=True):
+    """Put the NIC into the bridge, up, with its MTU and without addresses of its own; also mends a NIC that is there already."""
+
+    bridge: str
+    uplink: UplinkView
+
+    @property
+    def text(self) -> str:
+        return f"ip link set {self.uplink.device} mtu {self.uplink.mtu} master {self.bridge} up"
+
+
+class DetachUplink(Step, frozen=True, kw_only=True):
+    bridge: str
+    device: str
+
+    @property
+    def text(self) -> str:
+        return f"ip link set {self.device} nomaster"
+
+
+class CreatePort(Step, frozen=True, kw_only=True):
+    """The VIF's device (a veth pair whose peer is born in the guest's namespace, or a tap), in the bridge and up on both sides."""
+
+    bridge: str
+    port: PortView
+
+    @property
+    def text(self) -> str:
+        port = self.port
+        if port.kind == "tap":
+            return f"ip tuntap add {port.device} mode tap && ip link set {port.device} mtu {port.mtu} master {self.bridge} up"
+        return (
+            f"ip link add {port.device} mtu {port.mtu} type veth peer name eth{port.index} address {port.mac} netns {port.vm}"
+            f" && ip link set {port.device} master {self.bridge} up"
+        )
+
+
+class SetPort(Step, frozen=True, kw_only=True):
+    """An existing device of a VIF: into this bridge (a VIF that moves keeps its device), MTU, up. The guest's end is left alone."""
+
+    bridge: str
+    port: PortView
+
+    @property
+    def text(self) -> str:
+        return f"ip link set {self.port.device} mtu {self.port.mtu} master {self.bridge} up"
+
+
+class RemovePort(Step, frozen=True, kw_only=True):
+    """Out of the switch at once, both sides down; the device itself is deleted later, with others."""
+
+    bridge: str
+    port: PortView
+
+    @property
+    def text(self) -> str:
+        return f"ip link set {self.port.device} nomaster down && ip link del {self.port.device}"
+
+
+class AddAddress(Step, frozen=True, kw_only=True):
+    bridge: str
+    address: str
+
+    @property
+    def text(self) -> str:
+        return f"ip address add {self.address} dev {self.bridge}"
+
+
+class RemoveAddress(Step, frozen=True, kw_only=True):
+    """From a bridge, or from a NIC whose address moves to its bridge."""
+
+    device: str
+    address: str
+
+    @property
+    def text(self) -> str:
+        return f"ip address del {self.address} dev {self.device}"
+
+
+class AddRoute(Step, frozen=True, kw_only=True):
+    bridge: str
+    route: RouteView
+
+    @property
+    def text(self) -> str:
+        return f"ip route replace {self.route.destination} via {self.route.gateway} dev {self.bridge}"
+
+
+class RemoveRoute(Step, frozen=True, kw_only=True):
+    bridge: str
+    route: RouteView
+
+    @property
+    def text(self) -> str:
+        return f"ip route del {self.route.destination} via {self.route.gateway} dev {self.bridge}"
+
+
+class StepFailure(msgspec.Struct, frozen=True):
+    """A step that did not come to pass. `retry` says whether doing it again can help (a busy kernel) or not (bad input)."""
+
+    step: Step
+    text: str
+    retry: bool = False
+
+
+def as_text(steps: Iterable[Step]) -> str:
+    """The plan as people read it: a command and its reason a line."""
+    return "\n".join(f"{step.text}    # {step.reason}" if step.reason else step.text for step in steps)

@@ -1,0 +1,82 @@
+"""HostView: one host's networking in XenServer's terms, free of the datapath.
+
+It is ONE form for what is wanted and for what is observed, so the difference of the two is the work to do.
+"""
+
+from collections.abc import Mapping
+from typing import Literal
+
+import msgspec
+
+GuestKind = Literal["namespace", "tap"]
+"""What stands for a VM: a network namespace of its own, or taps that any hypervisor opens."""
+
+
+class PortView(msgspec.Struct, frozen=True):
+    """A VIF as a port of a switch."""
+
+    device: str
+    """The device on the host: `vif<domid>.<index>`, for a tap guest `tap<domid>.<index>`."""
+    vif: str
+    """The VIF's uuid."""
+    vm: str
+    """The VM's uuid: whose namespace holds the other end."""
+    index: int
+    """The VIF's device number; the guest sees `eth<index>`."""
+    mac: str
+    """The guest's MAC. The host's end always has fe:ff:ff:ff:ff:ff."""
+    mtu: int = 1500
+    kind: GuestKind = "namespace"
+    up: bool = True
+
+
+class UplinkView(msgspec.Struct, frozen=True):
+    """The NIC through which a switch reaches the world. A port of a bridge is promiscuous by itself."""
+
+    device: str
+    mtu: int = 1500
+    up: bool = True
+
+
+class RouteView(msgspec.Struct, frozen=True, order=True):
+    """A route through a switch's own address. `destination` is a CIDR, 0.0.0.0/0 or ::/0 for the default."""
+
+    destination: str
+    gateway: str
+
+
+class SwitchView(msgspec.Struct, frozen=True):
+    """A learning switch: a bridge, its uplink, its ports, and the host's own address on it, if any."""
+
+    bridge: str
+    network: str
+    """The network's uuid."""
+    mac: str = ""
+    """The bridge's MAC; empty in a wanted view: whatever the kernel chose."""
+    mtu: int = 1500
+    up: bool = True
+    uplink: UplinkView | None = None
+    ports: Mapping[str, PortView] = {}
+    """By device."""
+    addresses: tuple[str, ...] = ()
+    """CIDR, sorted."""
+    routes: tuple[RouteView, ...] = ()
+    """Sorted; those of the kernel's own making (connected networks) left out."""
+
+
+class GuestView(msgspec.Struct, frozen=True):
+    """A running VM that the host itself holds up: a namespace guest. Tap guests belong to their hypervisor."""
+
+    vm: str
+    """The VM's uuid."""
+    domid: int
+    name: str
+
+
+class HostView(msgspec.Struct, frozen=True):
+    """All that xenet keeps on one host."""
+
+    switches: Mapping[str, SwitchView] = {}
+    """By bridge."""
+    guests: Mapping[str, GuestView] = {}
+    """By VM uuid."""
