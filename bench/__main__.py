@@ -33,12 +33,12 @@ def found() -> dict[str, Run]:
 
 
 def measured(run: Run, console: Console) -> Iterator[Row]:
-    """The rows of a benchmark, each shown as it comes, then the machine's stalls. One that breaks ends in a row that says so: the others still run."""
+    """The rows of a benchmark, each shown as it comes, then the machine's stalls. One that breaks ends in a row that says so."""
     try:
         for row in run():
-            console.print(f"  {row.name}: {number(row.value)} {row.unit} {TICK[row.ok]}", highlight=False)
+            console.print(f"  {row.name}: {number(row.value)} {row.unit} {TICK[row.ok]}", highlight=False, markup=False)
             yield row
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 - shown here and as a missed row; the other benchmarks still run
         traceback.print_exc()
         yield Row("broke off", float("nan"), "", "runs to its end", False, f"{type(error).__name__}: {error}")
     yield Row("longest stall of the machine itself", stalls() * 1000, "ms")

@@ -1,0 +1,1 @@
+"""Where the pool's state is kept: `memory` (tests, labs that may be forgotten), `sqlite` (the embedded default). `base` says what a store is."""
