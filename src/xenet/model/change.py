@@ -127,6 +127,10 @@ class Draft:
         self._touched[record.xenapi, record.ref] = None
         self.state = self.state.with_record(record.xenapi, record.ref, None)
 
+    def touched(self) -> list[tuple[str, Ref]]:
+        """Class and reference of every record that was put or deleted so far."""
+        return list(self._touched)
+
     def change(self) -> Change:
         edits = (
             edit_between(cls, ref, self.base.find(STORED[cls], ref), self.state.find(STORED[cls], ref)) for cls, ref in self._touched

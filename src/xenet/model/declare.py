@@ -12,7 +12,7 @@ from typing import Any, ClassVar, Literal, NewType, Union, get_args, get_origin,
 
 import msgspec
 
-from xenet.model.types import BackRef, EnumName, Qualifier, Record, To
+from xenet.model.types import BackRef, EnumName, OfRecord, Qualifier, Record, To
 
 Kind = Literal["string", "int", "float", "bool", "datetime", "enum", "ref", "set", "map", "record", "void", "any"]
 _PLAIN: dict[Any, Kind] = {str: "string", int: "int", float: "float", bool: "bool", datetime: "datetime", NoneType: "void", Any: "any"}
@@ -64,6 +64,8 @@ def api_type(annotation: Any) -> APIType:
     for extra in extras:
         if isinstance(extra, To):
             return APIType("ref", name=extra.cls)
+        if isinstance(extra, OfRecord):
+            return APIType("record", name=extra.cls)
         if isinstance(extra, EnumName):
             return APIType("enum", name=extra.name, values=get_args(base))
     if isinstance(base, NewType):

@@ -1,10 +1,10 @@
 """PIFs built on PIFs: Bond, VLAN, tunnel, network_sriov. Each joins the PIF above with the PIFs below."""
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 import msgspec
 
-from xenet.model.types import EMPTY, NULL, RO, RW, Back, BackRef, EnumName, Init, PIFRef, Record, StrMap
+from xenet.model.types import EMPTY, NULL, RO, RW, BackRef, EnumName, Init, PIFRef, Record, StrMap
 
 BondMode = Annotated[Literal["balance-slb", "active-backup", "lacp"], EnumName("bond_mode")]
 TunnelProtocol = Annotated[Literal["gre", "vxlan"], EnumName("tunnel_protocol")]
@@ -17,7 +17,7 @@ class Bond(Record, frozen=True, kw_only=True):
     xenapi = "Bond"
 
     master: Init[PIFRef] = NULL
-    slaves: Back = BackRef("PIF", "bond_slave_of")
+    slaves: ClassVar[BackRef] = BackRef("PIF", "bond_slave_of")
     other_config: RW[StrMap] = EMPTY
     primary_slave: RO[PIFRef] = NULL
     mode: RO[BondMode] = "balance-slb"

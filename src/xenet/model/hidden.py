@@ -28,6 +28,8 @@ class Operation(Record, frozen=True, kw_only=True):
 
     objects: Hidden[tuple[Ref, ...]]
     """The records that no other verb may touch meanwhile."""
+    needs: Hidden[tuple[Ref, ...]] = ()
+    """Records that are not locked, but whose failure is the operation's too: the PIF that a VIF's network needs."""
     verb: Hidden[str]
     """The message, such as `VIF.plug`."""
     task: Hidden[TaskRef]
@@ -38,6 +40,11 @@ class Operation(Record, frozen=True, kw_only=True):
     done: Hidden[tuple[Edit, ...]]
     undo: Hidden[tuple[Edit, ...]]
     deadline: Hidden[datetime]
+    """When the hosts must have answered."""
+    result: Hidden[str] = ""
+    """The call's result as a task shows it: the XML text of a value, empty for void."""
+    keep_task: Hidden[bool] = False
+    """True for an asynchronous call, whose client comes back to read the task."""
 
 
 class NIC(msgspec.Struct, frozen=True):

@@ -2,14 +2,13 @@
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from xenet.model.types import (
     EMPTY,
     NULL,
     RO,
     RW,
-    Back,
     BackRef,
     EnumName,
     FeatureRef,
@@ -45,8 +44,8 @@ class Host(Record, frozen=True, kw_only=True):
     software_version: Init[StrMap]
     other_config: RW[StrMap]
     capabilities: Init[StrSet]
-    resident_VMs: Back = BackRef("VM", "resident_on")
-    PIFs: Back = BackRef("PIF", "host")
+    resident_VMs: ClassVar[BackRef] = BackRef("VM", "resident_on")
+    PIFs: ClassVar[BackRef] = BackRef("PIF", "host")
     PBDs: RO[tuple[PBDRef, ...]] = ()
     hostname: RW[str]
     address: RW[str]

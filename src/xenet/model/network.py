@@ -1,9 +1,9 @@
 """network: a layer-2 segment. It owns a bridge name, the same on every host of the pool."""
 
 from collections.abc import Mapping
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
-from xenet.model.types import EMPTY, RO, RW, Back, BackRef, BlobRef, EnumName, Init, Record, StrMap, StrSet, VIFRef
+from xenet.model.types import EMPTY, RO, RW, BackRef, BlobRef, EnumName, Init, Record, StrMap, StrSet, VIFRef
 
 NetworkOperation = Annotated[Literal["attaching"], EnumName("network_operations")]
 NetworkLockingMode = Annotated[Literal["unlocked", "disabled"], EnumName("network_default_locking_mode")]
@@ -19,8 +19,8 @@ class Network(Record, frozen=True, kw_only=True):
     name_description: RW[str] = ""
     allowed_operations: RO[tuple[NetworkOperation, ...]] = ()
     current_operations: RO[Mapping[str, NetworkOperation]] = EMPTY
-    VIFs: Back = BackRef("VIF", "network")
-    PIFs: Back = BackRef("PIF", "network")
+    VIFs: ClassVar[BackRef] = BackRef("VIF", "network")
+    PIFs: ClassVar[BackRef] = BackRef("PIF", "network")
     MTU: RW[int] = 1500
     other_config: RW[StrMap]
     bridge: Init[str] = ""

@@ -1,14 +1,13 @@
 """PIF: a host's attachment to a network; PIF_metrics: what the NIC says of itself."""
 
 from datetime import datetime
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from xenet.model.types import (
     EMPTY,
     NULL,
     RO,
     RW,
-    Back,
     BackRef,
     BondRef,
     EnumName,
@@ -50,14 +49,14 @@ class PIF(Record, frozen=True, kw_only=True):
     gateway: RO[str] = ""
     DNS: RO[str] = ""
     bond_slave_of: RO[BondRef] = NULL
-    bond_master_of: Back = BackRef("Bond", "master")
+    bond_master_of: ClassVar[BackRef] = BackRef("Bond", "master")
     VLAN_master_of: RO[VLANRef] = NULL
-    VLAN_slave_of: Back = BackRef("VLAN", "tagged_PIF")
+    VLAN_slave_of: ClassVar[BackRef] = BackRef("VLAN", "tagged_PIF")
     management: RO[bool] = False
     other_config: RW[StrMap] = EMPTY
     disallow_unplug: RO[bool] = False
-    tunnel_access_PIF_of: Back = BackRef("tunnel", "access_PIF")
-    tunnel_transport_PIF_of: Back = BackRef("tunnel", "transport_PIF")
+    tunnel_access_PIF_of: ClassVar[BackRef] = BackRef("tunnel", "access_PIF")
+    tunnel_transport_PIF_of: ClassVar[BackRef] = BackRef("tunnel", "transport_PIF")
     ipv6_configuration_mode: RO[IPv6Mode] = "None"
     IPv6: RO[StrSet] = ()
     ipv6_gateway: RO[str] = ""
@@ -66,8 +65,8 @@ class PIF(Record, frozen=True, kw_only=True):
     properties: RO[StrMap] = EMPTY
     capabilities: RO[StrSet] = ()
     igmp_snooping_status: RO[IGMPStatus] = "unknown"
-    sriov_physical_PIF_of: Back = BackRef("network_sriov", "physical_PIF")
-    sriov_logical_PIF_of: Back = BackRef("network_sriov", "logical_PIF")
+    sriov_physical_PIF_of: ClassVar[BackRef] = BackRef("network_sriov", "physical_PIF")
+    sriov_logical_PIF_of: ClassVar[BackRef] = BackRef("network_sriov", "logical_PIF")
     PCI: RO[PCIRef] = NULL
 
     plugged: Hidden[bool] = False

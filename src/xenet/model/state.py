@@ -34,7 +34,7 @@ class PoolState(msgspec.Struct, frozen=True):
     # --- reading -----------------------------------------------------------------------------------
 
     def find(self, cls: type[R], ref: Ref) -> R | None:
-        return cast(R | None, self.tables.get(cls.xenapi, _EMPTY_TABLE).get(ref))
+        return cast("R | None", self.tables.get(cls.xenapi, _EMPTY_TABLE).get(ref))
 
     def get(self, cls: type[R], ref: Ref) -> R:
         """The record behind a reference. Raises HANDLE_INVALID [class, ref]."""
@@ -44,7 +44,7 @@ class PoolState(msgspec.Struct, frozen=True):
         return record
 
     def all(self, cls: type[R]) -> Iterator[R]:
-        return cast(Iterator[R], self.tables.get(cls.xenapi, _EMPTY_TABLE).values())
+        return cast("Iterator[R]", self.tables.get(cls.xenapi, _EMPTY_TABLE).values())
 
     def count(self, cls: type[Record]) -> int:
         return len(self.tables.get(cls.xenapi, _EMPTY_TABLE))

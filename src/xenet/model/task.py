@@ -2,14 +2,13 @@
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from xenet.model.types import (
     EMPTY,
     NULL,
     RO,
     RW,
-    Back,
     BackRef,
     EnumName,
     HostRef,
@@ -48,7 +47,7 @@ class Task(Record, frozen=True, kw_only=True):
     error_info: RO[StrSet]
     other_config: RO[StrMap] = EMPTY
     subtask_of: RO[TaskRef] = NULL
-    subtasks: Back = BackRef("task", "subtask_of")
+    subtasks: ClassVar[BackRef] = BackRef("task", "subtask_of")
     backtrace: RO[str] = "()"
 
 

@@ -27,6 +27,12 @@ class To(NamedTuple):
     cls: str
 
 
+class OfRecord(NamedTuple):
+    """The class whose struct a constructor takes."""
+
+    cls: str
+
+
 class EnumName(NamedTuple):
     """The XenAPI name of an enumeration."""
 
@@ -46,7 +52,6 @@ RO = Annotated[T, Qualifier.RO]
 Init = Annotated[T, Qualifier.INIT]
 RW = Annotated[T, Qualifier.RW]
 Hidden = Annotated[T, Qualifier.HIDDEN]
-Back = ClassVar[BackRef]
 
 Ref = NewType("Ref", str)
 NULL = Ref("OpaqueRef:NULL")
@@ -81,7 +86,7 @@ SubjectRef = Annotated[Ref, To("subject")]
 
 StrMap = Mapping[str, str]
 StrSet = tuple[str, ...]
-EMPTY: Mapping[str, Any] = {}
+EMPTY: Mapping[Any, Any] = {}
 PrimaryAddressType = Annotated[Literal["IPv4", "IPv6"], EnumName("primary_address_type")]
 
 

@@ -2,14 +2,13 @@
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from xenet.model.types import (
     EMPTY,
     NULL,
     RO,
     RW,
-    Back,
     BackRef,
     EnumName,
     Hidden,
@@ -110,7 +109,7 @@ class VM(Record, frozen=True, kw_only=True):
     actions_after_shutdown: RW[OnNormalExit]
     actions_after_reboot: RW[OnNormalExit]
     actions_after_crash: Init[OnCrash]
-    VIFs: Back = BackRef("VIF", "VM")
+    VIFs: ClassVar[BackRef] = BackRef("VIF", "VM")
     VBDs: RO[tuple[VBDRef, ...]] = ()
     HVM_boot_policy: Init[str]
     HVM_boot_params: RW[StrMap]
@@ -126,7 +125,7 @@ class VM(Record, frozen=True, kw_only=True):
     ha_restart_priority: Init[str] = ""
     is_a_snapshot: RO[bool] = False
     snapshot_of: RO[VMRef] = NULL
-    snapshots: Back = BackRef("VM", "snapshot_of")
+    snapshots: ClassVar[BackRef] = BackRef("VM", "snapshot_of")
     tags: RW[StrSet] = ()
     blocked_operations: Init[Mapping[VMOperation, str]] = EMPTY
     has_vendor_device: Init[bool] = True

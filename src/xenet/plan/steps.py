@@ -44,7 +44,7 @@ class StopGuest(Step, frozen=True, kw_only=True):
 
 
 class CreateSwitch(Step, frozen=True, kw_only=True):
-    """A bridge with forward delay 0, multicast snooping off, no link-local address, then up; its uplink, ports and addresses are steps of their own."""
+    """A bridge with forward delay 0, multicast snooping off, no link-local address, up; its uplink, ports, addresses are steps of their own."""
 
     switch: SwitchView
 

@@ -4,12 +4,10 @@ It is ONE form for what is wanted and for what is observed, so the difference of
 """
 
 from collections.abc import Mapping
-from typing import Literal
 
 import msgspec
 
-GuestKind = Literal["namespace", "tap"]
-"""What stands for a VM: a network namespace of its own, or taps that any hypervisor opens."""
+from xenet.model.guests import GuestKind
 
 
 class PortView(msgspec.Struct, frozen=True):

@@ -1,0 +1,1 @@
+"""The protocol between the server and a host's agent: what crosses (`messages`), and how (`channel`)."""

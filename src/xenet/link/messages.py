@@ -1,0 +1,72 @@
+"""What crosses the link. One form for state: edits. A snapshot is the edits from nothing; a delta those of one commit."""
+
+from typing import Any
+
+import msgspec
+
+from xenet.model.hidden import NIC, Edit
+from xenet.model.types import Ref
+
+REPLICATED = frozenset({"pool", "host", "network", "PIF", "Bond", "VLAN", "tunnel", "VIF", "VM"})
+"""The classes whose records a host needs to know. Credentials, sessions and tasks never leave the server."""
+
+
+class Hello(msgspec.Struct, frozen=True, tag=True):
+    """The agent's first word. `host` is the uuid under which it knows its host, made by itself at its first start."""
+
+    host: str
+    name: str
+    backend: str
+    guests: str
+    nics: tuple[NIC, ...]
+
+
+class Report(msgspec.Struct, frozen=True, tag=True):
+    """The host now is as `revision` wants it, but for `failures` (uuid of the object -> why). `nics` only where they differ."""
+
+    revision: int
+    failures: dict[str, str] = {}
+    nics: tuple[NIC, ...] | None = None
+
+
+class Answer(msgspec.Struct, frozen=True, tag=True):
+    """What the host says to an Ask."""
+
+    id: int
+    value: list[dict[str, str]]
+
+
+class Snapshot(msgspec.Struct, frozen=True, tag=True):
+    """The server's first word: the host's reference, and all replicated records as edits from nothing."""
+
+    host: Ref
+    revision: int
+    edits: tuple[Edit, ...]
+
+
+class Delta(msgspec.Struct, frozen=True, tag=True):
+    """What one commit changed; it leads to `revision`."""
+
+    revision: int
+    edits: tuple[Edit, ...]
+
+
+class Ask(msgspec.Struct, frozen=True, tag=True):
+    """A question about the host as it is: topic `fdb`, subject the bridge."""
+
+    id: int
+    topic: str
+    subject: str
+
+
+FromAgent = Hello | Report | Answer
+FromServer = Snapshot | Delta | Ask
+
+
+def encode(message: FromAgent | FromServer) -> bytes:
+    return msgspec.msgpack.encode(message)
+
+
+def decode(kind: Any, body: bytes) -> Any:
+    """Raises msgspec.ValidationError or DecodeError for what is no message of this kind."""
+    return msgspec.msgpack.decode(body, type=kind)

@@ -1,0 +1,28 @@
+"""What stands for a VM on its host, and the names of its devices there."""
+
+from typing import Literal
+
+from xenet.model.pool import Pool
+from xenet.model.state import PoolState
+from xenet.model.vif import VIF
+from xenet.model.vm import VM
+
+GuestKind = Literal["namespace", "tap"]
+"""A network namespace of the VM's own, or taps that any hypervisor opens."""
+KEY = "xenet-guest"
+
+
+def default_kind(state: PoolState) -> str:
+    """The pool's other_config:xenet-guest."""
+    pool = next(state.all(Pool), None)
+    return pool.other_config.get(KEY, "") if pool else ""
+
+
+def kind_of(vm: VM, default: str) -> GuestKind:
+    """VM.other_config:xenet-guest, else the pool's; else a tap, which suits every hypervisor."""
+    return "namespace" if (vm.other_config.get(KEY) or default) == "namespace" else "tap"
+
+
+def port_name(vif: VIF, vm: VM, kind: GuestKind) -> str:
+    """The host's device of a VIF, by XenServer's names: `vif<domid>.<device>`; of an emulated NIC `tap<domid>.<device>`."""
+    return f"{'tap' if kind == 'tap' else 'vif'}{vm.domid}.{vif.device}"

@@ -1,0 +1,137 @@
+"""The way from the observed to the wanted: what is taken away first, so that names, MACs and addresses are free for what comes."""
+
+from collections.abc import Iterable, Iterator, Mapping
+
+from xenet.plan.steps import (
+    AddAddress,
+    AddRoute,
+    AttachUplink,
+    CreatePort,
+    CreateSwitch,
+    DeleteSwitch,
+    DetachUplink,
+    RemoveAddress,
+    RemovePort,
+    RemoveRoute,
+    SetPort,
+    SetSwitch,
+    StartGuest,
+    Step,
+    StopGuest,
+)
+from xenet.plan.view import GuestView, HostView, PortView, SwitchView
+
+Pair = tuple[SwitchView | None, SwitchView | None]
+
+
+def diff_host(wanted: HostView, observed: HostView, borrowed: Mapping[str, tuple[str, ...]] | None = None) -> list[Step]:
+    """The steps that make a host equal to what is wanted. `borrowed` are the addresses that NICs still hold themselves (device
+    -> CIDRs): they leave the NIC as its bridge gets them."""
+    return diff_views(wanted, observed, {*wanted.switches, *observed.switches}, {*wanted.guests, *observed.guests}, borrowed)
+
+
+def diff_views(
+    wanted: HostView,
+    observed: HostView,
+    bridges: Iterable[str],
+    vms: Iterable[str],
+    borrowed: Mapping[str, tuple[str, ...]] | None = None,
+) -> list[Step]:
+    """The same for some bridges and some VMs only."""
+    pairs = [(wanted.switches.get(bridge), observed.switches.get(bridge)) for bridge in sorted(bridges)]
+    pairs = [(want, have) for want, have in pairs if want != have]
+    moves = _moves(pairs)
+    guests = [(wanted.guests.get(vm), observed.guests.get(vm)) for vm in sorted(vms)]
+    steps: list[Step] = []
+    for want, have in pairs:
+        steps += _take_away(want, have, moves)
+    steps += _stop_guests(guests)
+    for want, have in pairs:
+        steps += _take_down(want, have)
+    steps += _start_guests(guests)
+    for want, have in pairs:
+        if want is not None:
+            steps += _build(want, have, borrowed or {})
+            steps += _put_in(want, have, moves)
+    return steps
+
+
+def _moves(pairs: Iterable[Pair]) -> dict[str, PortView]:
+    """Ports that leave one switch for another with the same device: they keep it."""
+    there = {device: port for want, _ in pairs if want for device, port in want.ports.items()}
+    gone = {device: port for want, have in pairs if have for device, port in have.ports.items() if not want or device not in want.ports}
+    return {device: there[device] for device, port in gone.items() if device in there and _same_device(there[device], port)}
+
+
+def _same_device(one: PortView, other: PortView) -> bool:
+    """Whether the two can be the same device: what a veth or a tap is born with cannot be changed later."""
+    return (one.vif, one.vm, one.index, one.mac, one.kind) == (other.vif, other.vm, other.index, other.mac, other.kind)
+
+
+def _take_away(want: SwitchView | None, have: SwitchView | None, moves: Mapping[str, PortView]) -> Iterator[Step]:
+    if have is None:
+        return
+    for device, port in have.ports.items():
+        wanted = want.ports.get(device) if want else None
+        if wanted is None and device not in moves:
+            yield RemovePort(object=port.vif, reason="its VIF is not plugged here", bridge=have.bridge, port=port)
+        elif wanted is not None and not _same_device(wanted, port):
+            yield RemovePort(object=port.vif, reason="its VIF is another one now", bridge=have.bridge, port=port)
+
+
+def _take_down(want: SwitchView | None, have: SwitchView | None) -> Iterator[Step]:
+    if have is None:
+        return
+    for route in have.routes:
+        if want is None or route not in want.routes:
+            yield RemoveRoute(object=have.network, reason="no PIF asks for it", bridge=have.bridge, route=route)
+    for address in have.addresses:
+        if want is None or address not in want.addresses:
+            yield RemoveAddress(object=have.network, reason="no PIF has it", device=have.bridge, address=address)
+    if have.uplink and (want is None or want.uplink is None or want.uplink.device != have.uplink.device):
+        yield DetachUplink(object=have.network, reason="its PIF is not plugged", bridge=have.bridge, device=have.uplink.device)
+    if want is None:
+        yield DeleteSwitch(object=have.network, reason="the network is not in use here", bridge=have.bridge)
+
+
+def _build(want: SwitchView, have: SwitchView | None, borrowed: Mapping[str, tuple[str, ...]]) -> Iterator[Step]:
+    if have is None:
+        yield CreateSwitch(object=want.network, reason="the network is in use here", switch=want)
+    elif (want.mac and want.mac != have.mac) or (want.mtu, want.up, want.network) != (have.mtu, have.up, have.network):
+        yield SetSwitch(object=want.network, reason="MAC, MTU or state differ", switch=want)
+    if want.uplink and (have is None or have.uplink != want.uplink):
+        yield AttachUplink(object=want.network, reason="the network's PIF here", bridge=want.bridge, uplink=want.uplink)
+        for address in borrowed.get(want.uplink.device, ()):
+            yield RemoveAddress(object=want.network, reason="the address moves to the bridge", device=want.uplink.device, address=address)
+    for address in want.addresses:
+        if have is None or address not in have.addresses:
+            yield AddAddress(object=want.network, reason="the PIF's address", bridge=want.bridge, address=address)
+    for route in want.routes:
+        if have is None or route not in have.routes:
+            yield AddRoute(object=want.network, reason="the PIF's gateway or the network's static route", bridge=want.bridge, route=route)
+
+
+def _put_in(want: SwitchView, have: SwitchView | None, moves: Mapping[str, PortView]) -> Iterator[Step]:
+    there = have.ports if have else {}
+    for device, port in want.ports.items():
+        current = there.get(device)
+        if current == port:
+            continue
+        if current is not None and _same_device(port, current):
+            yield SetPort(object=port.vif, reason="MTU or state differ", bridge=want.bridge, port=port)
+        elif device in moves:
+            yield SetPort(object=port.vif, reason="its VIF moved to this network", bridge=want.bridge, port=port)
+        else:
+            yield CreatePort(object=port.vif, reason="its VIF is plugged", bridge=want.bridge, port=port)
+
+
+def _stop_guests(guests: Iterable[tuple[GuestView | None, GuestView | None]]) -> Iterator[Step]:
+    for want, have in guests:
+        if have is not None and (want is None or want.domid != have.domid):
+            yield StopGuest(object=have.vm, reason="the VM does not run here (any more) as this domain", guest=have)
+
+
+def _start_guests(guests: Iterable[tuple[GuestView | None, GuestView | None]]) -> Iterator[Step]:
+    for want, have in guests:
+        if want is not None and (have is None or want.domid != have.domid):
+            yield StartGuest(object=want.vm, reason="the VM runs here", guest=want)

@@ -1,0 +1,109 @@
+"""From NICs to PIFs: each NIC that a host was given becomes a PIF on its own external network, made when the pool has none yet."""
+
+from datetime import datetime
+
+from xenet.model.hidden import NIC, HostFacts
+from xenet.model.host import Host
+from xenet.model.netmask import netmask_of
+from xenet.model.network import Network
+from xenet.model.pif import PIF, PIFMetrics
+from xenet.model.task import EPOCH
+from xenet.model.types import Ref
+from xenet.verbs.call import Work
+
+NAME_LIMIT = 15
+
+
+def external_bridge(device: str) -> str:
+    """XenServer's name for a NIC's bridge: xenbrN for ethN, else br<device>, cut at the front where it would be too long."""
+    number = device.removeprefix("eth")
+    if device.startswith("eth") and number.isdecimal():
+        return f"xenbr{number}"
+    return f"br{device[-(NAME_LIMIT - 2):]}"
+
+
+def adopt_nics(work: Work, host: Ref) -> None:
+    """A PIF for each NIC in the host's facts that has none and was not forgotten; wanted plugged from the start."""
+    facts = work.state.get(HostFacts, host)
+    known = {pif.device for pif in work.state.where(PIF, "host", host) if pif.physical}
+    for nic in facts.nics:
+        if nic.device not in known and nic.device not in facts.forgotten:
+            introduce_nic(work, host, nic)
+
+
+def introduce_nic(work: Work, host: Ref, nic: NIC) -> PIF:
+    """The PIF of a NIC. An address that the NIC brought along (--take-over) makes it the management interface."""
+    network = external_network(work, nic.device)
+    metrics = work.put(new_metrics(work.call.entropy.uuid(), nic))
+    pif = work.put(
+        PIF(
+            uuid=work.call.entropy.uuid(),
+            device=nic.device,
+            network=network.ref,
+            host=host,
+            MAC=nic.mac,
+            MTU=network.MTU,
+            VLAN=-1,
+            metrics=metrics.ref,
+            physical=True,
+            currently_attached=False,
+            properties={"gro": "on"},
+            plugged=True,
+        )
+    )
+    return _take_over(work, pif, nic) if nic.addresses else pif
+
+
+def _take_over(work: Work, pif: PIF, nic: NIC) -> PIF:
+    address, _, prefix = next((a for a in nic.addresses if ":" not in a), "").partition("/")
+    work.update(work.state.get(Host, pif.host), address=address)
+    return work.update(
+        pif,
+        management=True,
+        ip_configuration_mode="Static" if address else "None",
+        IP=address,
+        netmask=netmask_of(int(prefix)) if prefix else "",
+        gateway=nic.gateway,
+        DNS=",".join(nic.dns),
+        ipv6_configuration_mode="Static" if any(":" in a for a in nic.addresses) else "None",
+        IPv6=tuple(a for a in nic.addresses if ":" in a),
+    )
+
+
+def external_network(work: Work, device: str) -> Network:
+    """The pool's network whose bridge follows the NIC's name, made if there is none."""
+    bridge = external_bridge(device)
+    found = work.state.where(Network, "bridge", bridge)
+    if len(found) == 1:
+        return found[0]
+    label = f"Pool-wide network associated with {device}"
+    return work.put(Network(uuid=work.call.entropy.uuid(), name_label=label, other_config={}, bridge=bridge))
+
+
+def new_metrics(uuid: str, nic: NIC) -> PIFMetrics:
+    return PIFMetrics(
+        uuid=uuid,
+        carrier=nic.carrier,
+        vendor_id=nic.vendor_id,
+        vendor_name=nic.vendor_name,
+        device_id=nic.device_id,
+        device_name=nic.device_name,
+        speed=nic.speed,
+        duplex=nic.duplex,
+        pci_bus_path=nic.pci_bus_path,
+        last_updated=EPOCH,
+    )
+
+
+def refresh_metrics(work: Work, host: Ref, now: datetime) -> None:
+    """PIF_metrics and MAC as the host's facts have them; a record is touched only where something differs."""
+    nics = {nic.device: nic for nic in work.state.get(HostFacts, host).nics}
+    for pif in work.state.where(PIF, "host", host):
+        nic = nics.get(pif.device)
+        if nic is None or not pif.physical:
+            continue
+        metrics = work.state.get(PIFMetrics, pif.metrics)
+        if (metrics.carrier, metrics.speed, metrics.duplex) != (nic.carrier, nic.speed, nic.duplex):
+            work.update(metrics, carrier=nic.carrier, speed=nic.speed, duplex=nic.duplex, last_updated=now)
+        if nic.mac != pif.MAC:
+            work.update(pif, MAC=nic.mac)

@@ -1,0 +1,95 @@
+"""allowed_operations of VMs and VIFs: the same table that refuses a verb tells clients beforehand what would be refused."""
+
+from xenet.model import errors
+from xenet.model.change import Draft
+from xenet.model.errors import Failure
+from xenet.model.state import PoolState
+from xenet.model.types import NULL, Record, Ref
+from xenet.model.vif import VIF
+from xenet.model.vm import VM
+
+VM_OPERATIONS: dict[str, tuple[str, ...]] = {
+    "start": ("Halted",),
+    "start_on": ("Halted",),
+    "destroy": ("Halted",),
+    "clean_shutdown": ("Running",),
+    "clean_reboot": ("Running",),
+    "hard_shutdown": ("Running",),
+    "hard_reboot": ("Running",),
+    "shutdown": ("Running",),
+}
+"""The power states in which each operation on a VM may begin."""
+_LEAVING = ("clean_shutdown", "hard_shutdown", "suspend", "pause")
+
+
+def check_free(record: Record) -> None:
+    """Raises OTHER_OPERATION_IN_PROGRESS [class, ref, operations, tasks] when a call on this record is under way."""
+    current: dict[Ref, str] = getattr(record, "current_operations", {})
+    if current:
+        operations = "{ " + "; ".join(current.values()) + " }"
+        tasks = "{ " + "; ".join(current) + " }"
+        raise errors.in_progress(record.xenapi, record.ref, operations, tasks)
+
+
+def check_vm(vm: VM, operation: str) -> None:
+    """Raises what XenServer raises when this operation cannot begin now."""
+    check_free(vm)
+    if vm.is_a_template and operation != "destroy":
+        raise Failure("VM_IS_TEMPLATE", vm.ref)
+    if operation in vm.blocked_operations:
+        raise Failure("OPERATION_BLOCKED", vm.ref, vm.blocked_operations[operation])  # type: ignore[index]
+    states = VM_OPERATIONS[operation]
+    if vm.power_state not in states:
+        raise errors.bad_power_state(vm.ref, states[0], vm.power_state)
+
+
+def check_vif(state: PoolState, vif: VIF, operation: str) -> None:
+    """The reference's table for plug, unplug and unplug_force, the first refusal that applies."""
+    check_free(vif)
+    vm = state.get(VM, vif.VM)
+    if vm.is_control_domain and operation == "plug":
+        raise errors.not_allowed("Control domain does not support hotplug")
+    if vm.power_state != "Running" and operation != "attach":
+        raise errors.bad_power_state(vm.ref, "running", vm.power_state)
+    if vm.power_state == "Running" and vif.currently_attached and operation in ("plug", "attach"):
+        raise Failure("DEVICE_ALREADY_ATTACHED", vif.ref)
+    if not vif.currently_attached and operation == "unplug":
+        raise Failure("DEVICE_ALREADY_DETACHED", vif.ref)
+    for busy in vm.current_operations.values():
+        if busy in _LEAVING or operation != "attach":
+            raise errors.not_allowed(f"Current operation on VM:{vm.ref} is {busy}")
+
+
+def refresh_allowed(draft: Draft) -> None:
+    """Bring allowed_operations of every VM and VIF that the draft touches up to date."""
+    state = draft.state
+    vms, vifs = _touched(draft)
+    for vm in vms:
+        allowed = tuple(op for op in VM_OPERATIONS if not _refused(check_vm, vm, op))
+        if allowed != vm.allowed_operations:
+            draft.update(vm, allowed_operations=allowed)
+    for vif in vifs:
+        if vif.VM == NULL or state.find(VM, vif.VM) is None:
+            continue
+        allowed = tuple(op for op in ("attach", "plug", "unplug") if not _refused(check_vif, state, vif, op))
+        if allowed != vif.allowed_operations:
+            draft.update(vif, allowed_operations=allowed)
+
+
+def _refused(check: object, *args: object) -> bool:
+    try:
+        check(*args)  # type: ignore[operator]
+    except Failure:
+        return True
+    return False
+
+
+def _touched(draft: Draft) -> tuple[list[VM], list[VIF]]:
+    state = draft.state
+    vms = {ref: None for cls, ref in draft.touched() if cls == "VM"}
+    vifs = {ref: None for cls, ref in draft.touched() if cls == "VIF"}
+    for ref in vms:
+        vifs.update(dict.fromkeys(state.refs_where("VIF", "VM", ref)))
+    found_vms = [vm for ref in vms if (vm := state.find(VM, ref)) is not None]
+    found_vifs = [vif for ref in vifs if (vif := state.find(VIF, ref)) is not None]
+    return found_vms, found_vifs

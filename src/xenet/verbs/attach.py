@@ -1,0 +1,70 @@
+"""Which host can reach which network, and what must be up there before a VIF can be a port of it."""
+
+from xenet.model.errors import Failure
+from xenet.model.host import Host, HostMetrics
+from xenet.model.network import Network
+from xenet.model.pif import PIF
+from xenet.model.state import PoolState
+from xenet.model.types import NULL, Ref
+from xenet.model.vif import VIF
+from xenet.model.vm import VM
+from xenet.verbs.call import Work
+
+
+def find_pif(state: PoolState, network: Ref, host: Ref) -> PIF | None:
+    """The host's PIF on a network; there is at most one."""
+    return next((pif for pif in state.where(PIF, "network", network) if pif.host == host), None)
+
+
+def sees(state: PoolState, host: Ref, network: Network) -> bool:
+    """Whether a VM on this host can be on this network.
+
+    With a PIF anywhere: the host must have one too, and not as a bond's slave. Without: such a network lives inside one
+    host, so all running VMs on it must be on this one (XenServer's rule; other_config:assume_network_is_shared lifts it).
+    """
+    if state.refs_where("PIF", "network", network.ref):
+        pif = find_pif(state, network.ref, host)
+        return pif is not None and pif.bond_slave_of == NULL
+    if not network.managed or network.other_config.get("assume_network_is_shared") == "true":
+        return True
+    homes = hosts_using(state, network.ref)
+    return not homes or host in homes
+
+
+def hosts_using(state: PoolState, network: Ref) -> set[Ref]:
+    """The hosts of running VMs with a plugged VIF on the network, wanted as well as real, so that two starts at once agree."""
+    homes = set()
+    for vif in state.where(VIF, "network", network):
+        vm = state.get(VM, vif.VM)
+        if vif.plugged or vif.currently_attached:
+            homes |= {host for host in (vm.running_on, vm.resident_on) if host != NULL}
+    return homes
+
+
+def vm_networks(state: PoolState, vm: VM) -> list[Network]:
+    """The networks of a VM's VIFs, in the order of their devices."""
+    vifs = sorted(state.where(VIF, "VM", vm.ref), key=lambda vif: int(vif.device))
+    return [state.get(Network, vif.network) for vif in vifs]
+
+
+def is_live(state: PoolState, host: Host) -> bool:
+    metrics = state.find(HostMetrics, host.metrics)
+    return metrics is not None and metrics.live
+
+
+def check_live(state: PoolState, host: Ref) -> None:
+    """Raises HOST_OFFLINE [host] when the host's agent is not there to act."""
+    if not is_live(state, state.get(Host, host)):
+        raise Failure("HOST_OFFLINE", host)
+
+
+def bring_up(work: Work, host: Ref, network: Network) -> None:
+    """Want the host's PIF on this network plugged. Raises CANNOT_PLUG_BOND_SLAVE [pif]."""
+    pif = find_pif(work.state, network.ref, host)
+    if pif is None:
+        return
+    if pif.bond_slave_of != NULL:
+        raise Failure("CANNOT_PLUG_BOND_SLAVE", pif.ref)
+    work.need(pif)
+    if pif.managed and not pif.plugged:
+        work.update(pif, plugged=True)

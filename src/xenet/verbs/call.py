@@ -1,0 +1,153 @@
+"""A Call and its Outcome, and Work: the draft in which a verb puts together what shall happen."""
+
+import hashlib
+from collections.abc import Callable, Iterable, Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+import msgspec
+
+from xenet.model.change import Change, Draft
+from xenet.model.hidden import Operation
+from xenet.model.state import PoolState
+from xenet.model.task import EPOCH, Task
+from xenet.model.types import NULL, Record, Ref
+from xenet.verbs.allowed import refresh_allowed
+
+PATIENCE = timedelta(seconds=60)
+"""How long hosts may take before an operation is given up and undone."""
+
+
+class Entropy:
+    """Randomness as a parameter: all that a call draws follows from its seed."""
+
+    def __init__(self, seed: bytes) -> None:
+        self._seed = seed
+        self._drawn = 0
+
+    def bytes(self, count: int) -> bytes:
+        """Up to 32 bytes that no other draw gives."""
+        self._drawn += 1
+        return hashlib.sha256(self._seed + self._drawn.to_bytes(8, "big")).digest()[:count]
+
+    def uuid(self) -> str:
+        """A version 4 uuid (RFC 9562)."""
+        raw = bytearray(self.bytes(16))
+        raw[6] = raw[6] & 0x0F | 0x40
+        raw[8] = raw[8] & 0x3F | 0x80
+        text = raw.hex()
+        return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
+
+
+class Call(msgspec.Struct, frozen=True):
+    """A message as a verb sees it. `internal` marks what the pool asks of itself, which may do more."""
+
+    state: PoolState
+    message: str
+    now: datetime
+    entropy: Entropy
+    asynchronous: bool = False
+    internal: bool = False
+
+
+class Outcome(msgspec.Struct, frozen=True):
+    """What a verb decided: the change to commit, the call's result, and the operation that waits for hosts, if any."""
+
+    change: Change
+    result: Any = ""
+    operation: Ref | None = None
+
+
+class Question(msgspec.Struct, frozen=True):
+    """A message that only hosts can answer: each of `hosts` is asked, `answer` makes the result of what they said."""
+
+    hosts: tuple[Ref, ...]
+    topic: str
+    subject: str
+    answer: Callable[[dict[Ref, list[dict[str, str]]]], Any]
+
+
+class Work(Draft):
+    """A verb's draft: at the end comes `outcome`, or `await_host` where a host must act."""
+
+    def __init__(self, call: Call) -> None:
+        super().__init__(call.state)
+        self.call = call
+        self._needs: dict[Ref, None] = {}
+
+    def need(self, record: Record) -> None:
+        """The operation fails when this record fails; what was wanted of it stays wanted all the same, as others may count on it."""
+        self._needs[record.ref] = None
+
+    def outcome(self, result: Any = "") -> Outcome:
+        """All is done with the commit itself."""
+        refresh_allowed(self)
+        return Outcome(self.change(), result)
+
+    def await_host(self, host: Ref, doing: Sequence[tuple[Record, str]], done: Callable[[Draft], None], result: Any = "") -> Outcome:
+        """The host must act. `doing` names the records that are locked meanwhile, each with the operation that their
+        current_operations show; `done` drafts what success adds. Failure takes everything back."""
+        task = self._task()
+        for record, name in doing:
+            self._mark(record, {task.ref: name})
+        refresh_allowed(self)
+        wanted = self.change()
+        operation = Operation(
+            uuid=self.call.entropy.uuid(),
+            objects=tuple(record.ref for record, _ in doing),
+            needs=tuple(self._needs),
+            verb=self.call.message,
+            task=task.ref,
+            waiting=(host,),
+            since=self.base.revision + 1,
+            done=self._done([record for record, _ in doing], done).edits,
+            undo=tuple(edit for edit in wanted.inverse().edits if edit.ref not in self._needs),
+            deadline=self.call.now + PATIENCE,
+            result=xml_result(result),
+            keep_task=self.call.asynchronous,
+        )
+        self.put(task)
+        self.put(operation)
+        return Outcome(self.change(), result, operation.ref)
+
+    def _mark(self, record: Record, operations: dict[Ref, str]) -> None:
+        if "current_operations" in record.__struct_fields__:
+            self.update(record, current_operations=operations)
+
+    def _done(self, doing: Iterable[Record], done: Callable[[Draft], None]) -> Change:
+        after = Draft(self.state)
+        done(after)
+        for record in doing:
+            current = after.state.find(type(record), record.ref)
+            if current is not None and "current_operations" in record.__struct_fields__:
+                after.update(record, current_operations={})
+        refresh_allowed(after)
+        return after.change()
+
+    def _task(self) -> Task:
+        return new_task(self.call, self.call.message)
+
+
+def new_task(call: Call, label: str, description: str = "") -> Task:
+    """A pending task."""
+    pool = next(iter(call.state.tables.get("pool", {}).values()), None)
+    return Task(
+        uuid=call.entropy.uuid(),
+        name_label=label,
+        name_description=description,
+        allowed_operations=("destroy",),
+        created=call.now,
+        finished=EPOCH,
+        status="pending",
+        resident_on=getattr(pool, "master", NULL),
+        progress=0.0,
+        type="<none/>",
+        result="",
+        error_info=(),
+    )
+
+
+def xml_result(value: Any) -> str:
+    """A result as task.result shows it, on every wire: XML text."""
+    return f"<value>{value}</value>" if value != "" else ""
+

@@ -1,0 +1,127 @@
+"""host: how one joins the pool and what it says of itself; enable, disable; its management interface."""
+
+from xenet import __version__
+from xenet.model.change import Draft
+from xenet.model.errors import Failure
+from xenet.model.hidden import NIC, HostFacts
+from xenet.model.host import Host, HostMetrics
+from xenet.model.pif import PIF
+from xenet.model.pool import Pool
+from xenet.model.types import NULL, HostRef, PIFRef, Ref, ref_of
+from xenet.verbs.adopt import adopt_nics, refresh_metrics
+from xenet.verbs.call import Call, Outcome, Work
+from xenet.verbs.registry import message
+
+API_VERSION = (2, 21)
+PRODUCT_VERSION = "8.4.0"
+"""The XenServer release whose API this is; clients split it on dots and want integers."""
+
+
+def hello(call: Call, host: str, name: str, backend: str, nics: tuple[NIC, ...], guests: str) -> Outcome:
+    """A host's agent has come: make its host (and the pool with the first), its PIFs and their networks, and note it live.
+
+    `host` is its uuid, kept by the agent; `guests` what VMs are here by default (namespace or tap).
+    """
+    work = Work(call)
+    record = call.state.find(Host, ref_of(host)) or _new_host(work, host, name)
+    _ensure_pool(work, record.ref, guests)
+    work.update(record, software_version={**software_version(), "network_backend": backend}, name_label=record.name_label or name)
+    facts = work.state.find(HostFacts, record.ref) or HostFacts(uuid=host, host=record.ref)
+    work.put(facts)
+    work.update(facts, nics=nics)
+    adopt_nics(work, record.ref)
+    refresh_metrics(work, record.ref, call.now)
+    set_live(work, record.ref, call, live=True)
+    return work.outcome(record.ref)
+
+
+def software_version() -> dict[str, str]:
+    return {"product_brand": "xenet", "product_version": PRODUCT_VERSION, "xenet": __version__}
+
+
+def _new_host(work: Work, uuid: str, name: str) -> Host:
+    call = work.call
+    metrics = work.put(HostMetrics(uuid=call.entropy.uuid(), last_updated=call.now))
+    return work.put(
+        Host(
+            uuid=uuid,
+            name_label=name,
+            API_version_major=API_VERSION[0],
+            API_version_minor=API_VERSION[1],
+            API_version_vendor="XenSource",
+            enabled=True,
+            software_version=software_version(),
+            other_config={},
+            capabilities=(),
+            hostname=name,
+            address="",
+            metrics=metrics.ref,
+            tags=(),
+        )
+    )
+
+
+def _ensure_pool(work: Work, master: Ref, guests: str) -> None:
+    if next(work.state.all(Pool), None) is None:
+        work.put(
+            Pool(
+                uuid=work.call.entropy.uuid(),
+                name_label="",
+                name_description="",
+                master=master,
+                default_SR=NULL,
+                other_config={"xenet-guest": guests},
+            )
+        )
+
+
+def set_live(work: Draft, host: Ref, call: Call, *, live: bool) -> None:
+    """Whether the host's agent is connected."""
+    record = work.state.find(Host, host)
+    metrics = record and work.state.find(HostMetrics, record.metrics)
+    if metrics and metrics.live != live:
+        work.update(metrics, live=live, last_updated=call.now)
+
+
+def gone(call: Call, host: Ref) -> Outcome:
+    """A host's agent has left."""
+    work = Work(call)
+    set_live(work, host, call, live=False)
+    return work.outcome()
+
+
+def all_gone(call: Call) -> Outcome:
+    """A server that has just started hears of no host yet."""
+    work = Work(call)
+    for host in call.state.all(Host):
+        set_live(work, host.ref, call, live=False)
+    return work.outcome()
+
+
+@message("host", PIFRef)
+def get_management_interface(call: Call, host: HostRef) -> Ref:
+    """The PIF with management=true. Raises INTERNAL_ERROR when the host has none, as XenServer does."""
+    call.state.get(Host, host)
+    for pif in call.state.where(PIF, "host", host):
+        if pif.management:
+            return pif.ref
+    raise Failure("INTERNAL_ERROR", "the host has no management interface")
+
+
+@message("host")
+def enable(call: Call, host: HostRef) -> Outcome:
+    return _set_enabled(call, host, True)
+
+
+@message("host")
+def disable(call: Call, host: HostRef, auto_enable: bool = True) -> Outcome:
+    """No VM is started on a disabled host; those that run there go on."""
+    return _set_enabled(call, host, False)
+
+
+def _set_enabled(call: Call, host: Ref, value: bool) -> Outcome:
+    work = Work(call)
+    work.update(call.state.get(Host, host), enabled=value)
+    return work.outcome()
+
+

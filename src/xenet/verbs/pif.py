@@ -1,0 +1,49 @@
+"""PIF: plug and unplug."""
+
+from xenet.model.change import Draft
+from xenet.model.errors import Failure
+from xenet.model.pif import PIF
+from xenet.model.types import NULL, PIFRef
+from xenet.model.vif import VIF
+from xenet.model.vm import VM
+from xenet.verbs.attach import check_live
+from xenet.verbs.call import Call, Outcome, Work
+from xenet.verbs.registry import message
+
+
+@message("PIF")
+def plug(call: Call, self: PIFRef) -> Outcome:
+    """Bring the PIF up on its bridge; one that is up already is applied anew."""
+    pif = call.state.get(PIF, self)
+    if not pif.managed:
+        raise Failure("PIF_UNMANAGED", self)
+    if pif.bond_slave_of != NULL:
+        raise Failure("CANNOT_PLUG_BOND_SLAVE", self)
+    check_live(call.state, pif.host)
+    work = Work(call)
+    work.update(pif, plugged=True)
+    return work.await_host(pif.host, [(pif, "plug")], lambda draft: _set_attached(draft, pif, True))
+
+
+@message("PIF")
+def unplug(call: Call, self: PIFRef) -> Outcome:
+    """Take the NIC off its bridge, and the bridge away."""
+    pif = call.state.get(PIF, self)
+    if not pif.managed:
+        raise Failure("PIF_UNMANAGED", self)
+    if pif.management:
+        raise Failure("PIF_IS_MANAGEMENT_INTERFACE", self)
+    for vif in call.state.where(VIF, "network", pif.network):
+        vm = call.state.get(VM, vif.VM)
+        if pif.host in (vm.running_on, vm.resident_on) and (vif.plugged or vif.currently_attached):
+            raise Failure("VIF_IN_USE", pif.network, vif.ref)
+    if pif.disallow_unplug:
+        raise Failure("PIF_DOES_NOT_ALLOW_UNPLUG", self)
+    check_live(call.state, pif.host)
+    work = Work(call)
+    work.update(pif, plugged=False)
+    return work.await_host(pif.host, [(pif, "unplug")], lambda draft: _set_attached(draft, pif, False))
+
+
+def _set_attached(draft: Draft, pif: PIF, value: bool) -> None:
+    draft.update(pif, currently_attached=value)

@@ -1,0 +1,205 @@
+"""VM: create, destroy, start, shut down, reboot. What a VM is here (a namespace, taps) is its host's affair."""
+
+from collections.abc import Iterable
+from typing import Annotated, Any
+
+from xenet.model.change import Draft
+from xenet.model.errors import Failure, not_allowed
+from xenet.model.host import Host
+from xenet.model.network import Network
+from xenet.model.pool import Pool
+from xenet.model.state import PoolState
+from xenet.model.task import EPOCH
+from xenet.model.types import NULL, HostRef, OfRecord, Record, Ref, StrSet, VMRef
+from xenet.model.vif import VIF
+from xenet.model.vm import VM, VMGuestMetrics, VMMetrics
+from xenet.verbs.allowed import check_vm
+from xenet.verbs.attach import bring_up, check_live, is_live, sees, vm_networks
+from xenet.verbs.call import Call, Outcome, Work
+from xenet.verbs.generic import construct
+from xenet.verbs.registry import message
+from xenet.verbs.vif import port_mtu, set_attached
+
+VIF_DEVICES = 16
+"""XenServer advertises devices 0 to 15."""
+
+
+@message("VM", VMRef)
+def create(call: Call, record: Annotated[dict[str, Any], OfRecord("VM")]) -> Outcome:
+    """A halted VM. A random mac_seed is put into other_config when the caller gave none, so that its VIFs get MACs that last."""
+    vm: VM = construct(VM, call.entropy.uuid(), record, power_state="Halted")
+    work = Work(call)
+    metrics = work.put(VMMetrics(uuid=call.entropy.uuid(), start_time=EPOCH, install_time=call.now, last_updated=call.now))
+    guest_metrics = work.put(VMGuestMetrics(uuid=call.entropy.uuid(), last_updated=call.now))
+    work.put(vm)
+    other_config = {"mac_seed": call.entropy.uuid(), **vm.other_config}
+    work.update(vm, other_config=other_config, metrics=metrics.ref, guest_metrics=guest_metrics.ref)
+    return work.outcome(vm.ref)
+
+
+@message("VM")
+def destroy(call: Call, self: VMRef) -> Outcome:
+    """With its VIFs and metrics."""
+    vm = call.state.get(VM, self)
+    check_vm(vm, "destroy")
+    work = Work(call)
+    for vif in call.state.where(VIF, "VM", self):
+        work.delete(vif)
+    for record in (call.state.find(VMMetrics, vm.metrics), call.state.find(VMGuestMetrics, vm.guest_metrics)):
+        if record is not None:
+            work.delete(record)
+    work.delete(vm)
+    return work.outcome()
+
+
+@message("VM")
+def start(call: Call, vm: VMRef, start_paused: bool, force: bool) -> Outcome:
+    """On the host that suits best: the VM's affinity if it can be, else the one with the fewest VMs."""
+    record = call.state.get(VM, vm)
+    check_vm(record, "start")
+    check_unpaused(start_paused)
+    hosts = possible_hosts(call.state, record)
+    if not hosts:
+        raise Failure("NO_HOSTS_AVAILABLE")
+    busy = {host.ref: len(call.state.refs_where("VM", "running_on", host.ref)) for host in hosts}
+    best = min(hosts, key=lambda host: (host.ref != record.affinity, busy[host.ref], host.name_label))
+    return _boot(call, record, best.ref, "start")
+
+
+@message("VM")
+def start_on(call: Call, vm: VMRef, host: HostRef, start_paused: bool, force: bool) -> Outcome:
+    record = call.state.get(VM, vm)
+    target = call.state.get(Host, host)
+    check_vm(record, "start_on")
+    check_unpaused(start_paused)
+    check_live(call.state, host)
+    if not target.enabled:
+        raise Failure("HOST_DISABLED", host)
+    for network in vm_networks(call.state, record):
+        if not sees(call.state, host, network):
+            raise Failure("VM_REQUIRES_NETWORK", vm, network.ref)
+    return _boot(call, record, host, "start_on")
+
+
+def check_unpaused(start_paused: bool) -> None:
+    """Raises OPERATION_NOT_ALLOWED: neither a namespace nor a tap can be started and stand still."""
+    if start_paused:
+        raise not_allowed("a VM cannot be started paused here: its guest is a namespace or a tap")
+
+
+def possible_hosts(state: PoolState, vm: VM) -> list[Host]:
+    """The live, enabled hosts that see every network of the VM."""
+    networks = vm_networks(state, vm)
+    return [host for host in state.all(Host) if host.enabled and is_live(state, host) and all(sees(state, host.ref, n) for n in networks)]
+
+
+@message("VM", tuple[HostRef, ...])
+def get_possible_hosts(call: Call, vm: VMRef) -> list[Ref]:
+    return [host.ref for host in possible_hosts(call.state, call.state.get(VM, vm))]
+
+
+@message("VM")
+def assert_can_boot_here(call: Call, self: VMRef, host: HostRef) -> None:
+    """Raises HOST_NOT_LIVE, HOST_DISABLED [host] or VM_REQUIRES_NETWORK [vm, network]."""
+    vm, target = call.state.get(VM, self), call.state.get(Host, host)
+    if not is_live(call.state, target):
+        raise Failure("HOST_NOT_LIVE")
+    if not target.enabled:
+        raise Failure("HOST_DISABLED", host)
+    for network in vm_networks(call.state, vm):
+        if not sees(call.state, host, network):
+            raise Failure("VM_REQUIRES_NETWORK", self, network.ref)
+
+
+def _boot(call: Call, vm: VM, host: Ref, operation: str) -> Outcome:
+    work = Work(call)
+    for network in vm_networks(call.state, vm):
+        bring_up(work, host, network)
+    vifs = _plug_all(work, vm)
+    work.update(vm, running_on=host, domid=take_domid(work), scheduled_to_be_resident_on=host)
+
+    def done(draft: Draft) -> None:
+        draft.update(vm, power_state="Running", resident_on=host, scheduled_to_be_resident_on=NULL)
+        set_attached(draft, vifs, True)
+        _note_start(draft, vm, call)
+
+    return work.await_host(host, _locked(vm, operation, vifs, "attach"), done)
+
+
+def _plug_all(work: Work, vm: VM) -> list[VIF]:
+    """Every VIF of a VM that boots is plugged, one unplugged earlier too, as in XenServer."""
+    vifs = work.state.where(VIF, "VM", vm.ref)
+    return [work.update(vif, plugged=True, MTU=port_mtu(work.state.get(Network, vif.network), vif)) for vif in vifs]
+
+
+def take_domid(work: Work) -> int:
+    """A domain id that was never given before in this pool."""
+    pool = next(work.state.all(Pool))
+    work.update(pool, next_domid=pool.next_domid + 1)
+    return pool.next_domid
+
+
+def _note_start(draft: Draft, vm: VM, call: Call) -> None:
+    metrics = draft.state.find(VMMetrics, vm.metrics)
+    if metrics is not None:
+        draft.update(metrics, start_time=call.now, last_updated=call.now, VCPUs_number=vm.VCPUs_at_startup, memory_actual=vm.memory_dynamic_max)
+
+
+def _locked(vm: VM, operation: str, vifs: Iterable[VIF], vif_operation: str) -> list[tuple[Record, str]]:
+    return [(vm, operation), *((vif, vif_operation) for vif in vifs)]
+
+
+@message("VM")
+def clean_shutdown(call: Call, vm: VMRef) -> Outcome:
+    return _halt(call, vm, "clean_shutdown")
+
+
+@message("VM")
+def hard_shutdown(call: Call, vm: VMRef) -> Outcome:
+    return _halt(call, vm, "hard_shutdown")
+
+
+@message("VM")
+def shutdown(call: Call, vm: VMRef) -> Outcome:
+    """A clean shutdown, which here never fails for the guest's reasons."""
+    return _halt(call, vm, "shutdown")
+
+
+def _halt(call: Call, self: Ref, operation: str) -> Outcome:
+    vm = call.state.get(VM, self)
+    check_vm(vm, operation)
+    check_live(call.state, vm.resident_on)
+    work = Work(call)
+    vifs = [work.update(vif, plugged=False) for vif in call.state.where(VIF, "VM", self)]
+    work.update(vm, running_on=NULL)
+
+    def done(draft: Draft) -> None:
+        draft.update(vm, power_state="Halted", resident_on=NULL, domid=-1)
+        set_attached(draft, vifs, False)
+
+    return work.await_host(vm.resident_on, _locked(vm, operation, vifs, "unplug"), done)
+
+
+@message("VM")
+def clean_reboot(call: Call, vm: VMRef) -> Outcome:
+    return _reboot(call, vm, "clean_reboot")
+
+
+@message("VM")
+def hard_reboot(call: Call, vm: VMRef) -> Outcome:
+    return _reboot(call, vm, "hard_reboot")
+
+
+def _reboot(call: Call, self: Ref, operation: str) -> Outcome:
+    """A new domain on the same host: a new domid, so new devices, and a guest that begins anew."""
+    vm = call.state.get(VM, self)
+    check_vm(vm, operation)
+    check_live(call.state, vm.resident_on)
+    return _boot(call, vm, vm.resident_on, operation)
+
+
+@message("VM", StrSet)
+def get_allowed_VIF_devices(call: Call, vm: VMRef) -> list[str]:
+    """The free ones of 0 to 15."""
+    taken = {vif.device for vif in call.state.where(VIF, "VM", call.state.get(VM, vm).ref)}
+    return [str(n) for n in range(VIF_DEVICES) if str(n) not in taken]
