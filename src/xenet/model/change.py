@@ -32,7 +32,8 @@ class Change(msgspec.Struct, frozen=True):
 
     def inverse(self) -> "Change":
         """What takes this change back, counters excepted."""
-        return Change(tuple(_inverted(edit) for edit in reversed(self.edits)))
+        inverted = (_inverted(edit) for edit in reversed(self.edits))
+        return Change(tuple(edit for edit in inverted if edit.before != edit.after))
 
     def apply(self, state: PoolState) -> PoolState:
         """The state after this change, at the next revision. Raises Conflict."""
@@ -92,7 +93,12 @@ def _revived(cls: str, fields: Mapping[str, Any] | None) -> Mapping[str, Any] | 
     if fields is None:
         return None
     types = _field_types(cls)
-    return {name: msgspec.convert(value, types[name]) for name, value in fields.items()}
+    return {name: with_edits(msgspec.convert(value, types[name])) for name, value in fields.items()}
+
+
+def with_edits(value: Any) -> Any:
+    """A field's value as it came out of JSON, the edits that it may hold revived: their own fields have no declared type."""
+    return revive(value) if isinstance(value, tuple) and value and isinstance(value[0], Edit) else value
 
 
 _TYPES: dict[str, dict[str, Any]] = {}

@@ -1,10 +1,10 @@
 """PoolState: all records at one revision, immutable.
 
 Records live in persistent maps, so the next state costs only what changed. Back-references and look-ups
-by name are indexes kept beside the records by `with_edit`; nothing stores them twice.
+by name are indexes kept beside the records by `with_record`; nothing stores them twice.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any, TypeVar, cast
 
 import msgspec
@@ -77,6 +77,19 @@ class PoolState(msgspec.Struct, frozen=True):
         return PoolState(revision, self.tables, self.index)
 
 
+def state_of(revision: int, records: Iterable[Record]) -> PoolState:
+    """The state that these records make up. Far quicker than putting them in one by one."""
+    tables: dict[str, dict[Ref, Record]] = {}
+    index: dict[tuple[str, str, str], dict[Ref, None]] = {}
+    for record in records:
+        cls, ref = type(record), record.ref
+        tables.setdefault(cls.xenapi, {})[ref] = record
+        for field in _INDEXED[cls.xenapi]:
+            for value in _keys(cls, field, record):
+                index.setdefault((cls.xenapi, field, value), {})[ref] = None
+    return PoolState(revision, Map({name: Map(table) for name, table in tables.items()}), Map({key: Map(refs) for key, refs in index.items()}))
+
+
 def indexed_fields(cls: type[Record]) -> tuple[str, ...]:
     """The fields of a class that `refs_where` can look up."""
     named = ("name_label",) if "name_label" in cls.__struct_fields__ else ()
@@ -90,7 +103,9 @@ def _keys(cls: type[Record], field: str, record: Record | None) -> tuple[str, ..
     if record is None:
         return ()
     value: Any = getattr(record, field)
-    return value if isinstance(value, tuple) else (value,) if value != NULL else ()
+    if isinstance(value, tuple):
+        return tuple(dict.fromkeys(value))
+    return (value,) if value != NULL else ()
 
 
 def _reindex(index: Index, cls: type[Record], ref: Ref, old: Record | None, new: Record | None) -> Index:

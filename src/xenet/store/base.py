@@ -49,7 +49,7 @@ class Store(Protocol):
         """
 
     def log_since(self, revision: int) -> list[LogEntry] | None:
-        """What the commits after `revision` did, oldest first. None when the bounded log does not reach back so far, or no commit ever was that one."""
+        """What the commits after `revision` did, oldest first. None when the bounded log does not reach back so far or no commit was that one."""
 
     def watch(self, callback: Watcher) -> None:
         """Call back after each commit, in the order of the commits, with the state after it, the change and its log entries."""

@@ -55,13 +55,13 @@ class MemoryStore:
         before = self._state
         after = change.apply(before)
         entries = log_of(change, before, after)
-        self._write(change, after.revision, entries)
+        self._write(change, after, entries)
         self._state = after
         self._log.extend(entries)
         self._tell(after, change, entries)
         return after
 
-    def _write(self, change: Change, revision: int, entries: Sequence[LogEntry]) -> None:
+    def _write(self, change: Change, after: PoolState, entries: Sequence[LogEntry]) -> None:
         """Make a commit durable, or raise and leave everything as it was. In memory there is nothing to do."""
 
     def log_since(self, revision: int) -> list[LogEntry] | None:
