@@ -1,0 +1,40 @@
+# The commands of this checkout; `make help` lists them. All of them install what is missing first (tools/setup.sh).
+
+PYTHON_ENV := .venv/bin
+# What is linted, as far as it exists.
+CODE := $(wildcard src tests bench tools)
+TYPED := $(wildcard src tests bench)
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test test-long lint bench lock clean
+
+help:  ## list these commands
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
+
+setup:  ## install what is missing: system packages, and .venv from the lock
+	@bash tools/setup.sh
+
+demo: setup  ## the tour: two hosts, networks, VIFs, real packets; leaves nothing behind
+	@$(PYTHON_ENV)/python -m xenet.lab.tour
+
+test: setup  ## all tests, with sampled walks
+	@$(PYTHON_ENV)/python -m pytest $(ARGS)
+
+test-long: setup  ## all tests, with the full products of the walks (for nights)
+	@XENET_LONG=1 $(PYTHON_ENV)/python -m pytest $(ARGS)
+
+lint: setup  ## ruff, mypy --strict, and the one way of the imports
+	@$(PYTHON_ENV)/ruff check $(CODE)
+	@$(PYTHON_ENV)/mypy $(TYPED)
+	@PYTHONPATH=. $(PYTHON_ENV)/lint-imports
+
+bench: setup  ## the benchmarks; figures go into bench/RESULTS.md
+	@$(PYTHON_ENV)/python -m bench $(ARGS)
+
+lock:  ## write the lock files anew from pyproject.toml (ARGS=--upgrade takes the newest)
+	@bash tools/lock.sh $(ARGS)
+
+clean:  ## take away what aborted runs left: labs, caches, builds
+	@if [ -x $(PYTHON_ENV)/xenet ] && [ -d src/xenet/cli ]; then $(PYTHON_ENV)/xenet lab clean; fi
+	@rm -rf .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .grimp_cache .hypothesis .cache build dist
+	@find $(CODE) -name __pycache__ -type d -prune -exec rm -rf {} +
