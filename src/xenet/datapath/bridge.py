@@ -1,0 +1,128 @@
+"""The datapath on the Linux bridge: the reference, works on any kernel and without root's rights in a user namespace.
+
+One bridge a network, one veth pair or tap a VIF, the NIC as a port. What belongs to xenet says `mark`; what the host looks like is
+kept in `table` from notifications; `ports` and `switches` do the steps.
+"""
+
+import socket
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
+
+from xenet.datapath.base import FDBEntry, SocketIn
+from xenet.datapath.batch import carry_out, failure_of
+from xenet.datapath.fdb import dump_fdb
+from xenet.datapath.kernel import Kernel, Refused
+from xenet.datapath.mark import is_ours, is_switch
+from xenet.datapath.namespaces import Guests
+from xenet.datapath.nics import nic_facts
+from xenet.datapath.ports import Ports
+from xenet.datapath.switches import Switches
+from xenet.model.hidden import NIC
+from xenet.plan import steps as s
+from xenet.plan.view import SwitchView
+
+_REAP = 500
+"""Devices deleted at one go: longer, and the kernel's lock is held for more than about 0.3 s."""
+
+
+class BridgeDatapath:
+    """Of the network namespace of the thread that makes it; taps need that `do` is called in that namespace too."""
+
+    def __init__(self, netns_of: SocketIn) -> None:
+        """Opens its sockets, and observes. Raises OSError."""
+        self._netns_of = netns_of
+        self._kernel = Kernel()
+        self._switches = Switches(self._kernel)
+        self._ioctl = socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
+        self._single: dict[type[s.Step], Callable[[Any], None]] = {
+            s.CreateSwitch: self._switches.create,
+            s.SetSwitch: self._switches.change,
+            s.AttachUplink: self._switches.attach,
+            s.DetachUplink: self._switches.detach,
+            s.AddAddress: self._switches.add_address,
+            s.RemoveAddress: self._switches.remove_address,
+            s.AddRoute: self._switches.add_route,
+            s.RemoveRoute: self._switches.remove_route,
+        }
+        self.observe()
+
+    def close(self) -> None:
+        self._kernel.close()
+        self._ioctl.close()
+
+    def observe(self) -> None:
+        """Read everything anew."""
+        self._kernel.observe()
+
+    def fileno(self) -> int:
+        """Readable when the kernel has news."""
+        return self._kernel.news.fileno()
+
+    def refresh(self) -> set[str]:
+        """Take in the news; the bridges and NICs that changed since the last call, what `do` changed included."""
+        self._kernel.drain()
+        return self._kernel.table.touched()
+
+    def switches(self) -> dict[str, SwitchView]:
+        return self._kernel.table.switches()
+
+    def switch(self, bridge: str) -> SwitchView | None:
+        return self._kernel.table.switch(bridge)
+
+    def nics(self, devices: Sequence[str]) -> list[NIC]:
+        return nic_facts(self._kernel.table, self._ioctl, devices)
+
+    def foreign(self, bridge: str) -> bool:
+        """Whether a device of this name exists that is not ours."""
+        link = self._kernel.table.link(bridge)
+        return link is not None and not is_ours(link)
+
+    def foreign_master(self, device: str) -> str | None:
+        """The bridge or bond that holds this NIC and is not ours."""
+        link = self._kernel.table.link(device)
+        master = self._kernel.table.link(link.master) if link is not None and link.master else None
+        return master.name if master is not None and not is_ours(master) else None
+
+    def fdb(self, bridge: str) -> list[FDBEntry]:
+        """Empty where there is no such switch of ours. Raises NetlinkError."""
+        link = self._kernel.table.link(bridge)
+        return dump_fdb(self._kernel.socket, self._kernel.table, link.index) if link and is_switch(link) else []
+
+    def do(self, steps: Sequence[s.Step]) -> list[s.StepFailure]:
+        """Carry out the steps. Raises TypeError for one that is not a datapath's."""
+        with Guests(self._netns_of) as guests:
+            failures = carry_out(steps, partial(self._run, Ports(self._kernel, guests)))
+        self._kernel.drain()
+        return failures
+
+    def _run(self, ports: Ports, run: Sequence[Any]) -> list[s.StepFailure]:
+        self._kernel.drain()
+        together: dict[type[s.Step], Callable[[Sequence[Any]], list[s.StepFailure]]] = {
+            s.CreatePort: ports.create,
+            s.SetPort: ports.move,
+            s.RemovePort: ports.remove,
+            s.DeleteSwitch: self._switches.delete,
+        }
+        kind = type(run[0])
+        if kind in together:
+            return together[kind](run)
+        if kind not in self._single:
+            raise TypeError(f"{kind.__name__} is not a datapath's step")
+        return self._one_by_one(self._single[kind], run)
+
+    def _one_by_one(self, act: Callable[[Any], None], run: Sequence[s.Step]) -> list[s.StepFailure]:
+        failures = []
+        for step in run:
+            try:
+                act(step)
+            except (Refused, OSError) as error:
+                failures.append(failure_of(step, error))
+        return failures
+
+    def reap(self) -> int:
+        """Delete devices that are out of service or half-made, 500 at most at one go; how many are left. Raises NetlinkError."""
+        self._kernel.drain()
+        self._kernel.delete_together([link.index for link in self._kernel.table.remnants()[:_REAP]])
+        self._kernel.drain()
+        return len(self._kernel.table.remnants())

@@ -1,0 +1,100 @@
+"""The kernel as a datapath sees it: a socket for requests, one for notifications, and the table that both feed."""
+
+import errno
+import os
+from collections.abc import Sequence
+
+from xenet.datapath.addresses import dump_addresses, dump_routes
+from xenet.datapath.links import NO_ADDRESS, Link, delete_group, delete_link, get_link, link_index, set_link
+from xenet.datapath.mark import DOOMED, is_switch
+from xenet.datapath.netlink import (
+    IPV4_ADDR_NEWS,
+    IPV4_ROUTE_NEWS,
+    IPV6_ADDR_NEWS,
+    IPV6_ROUTE_NEWS,
+    LINK_NEWS,
+    NetlinkError,
+    Overrun,
+    Request,
+    Socket,
+)
+from xenet.datapath.table import Table
+
+_NEWS = (LINK_NEWS, IPV4_ADDR_NEWS, IPV6_ADDR_NEWS, IPV4_ROUTE_NEWS, IPV6_ROUTE_NEWS)
+_BUFFER = 8 << 20
+"""Bytes of notifications that may wait: a port's creation brings about 16 of 2-4 kB each."""
+_IPV6_MIN_MTU = 1280
+
+
+class Refused(Exception):
+    """A step that is not done, for a reason that doing it again does not mend."""
+
+
+class Kernel:
+    """Of the network namespace of the thread that makes it."""
+
+    def __init__(self) -> None:
+        self.socket = Socket()
+        self.news = Socket(_NEWS, _BUFFER)
+        self.table = Table()
+        self._ipv6 = os.path.exists("/proc/sys/net/ipv6")
+
+    def close(self) -> None:
+        self.socket.close()
+        self.news.close()
+
+    def observe(self) -> None:
+        """Read everything anew. What is notified meanwhile is taken afterwards, so the newest word on each device stands."""
+        self.table.load(self.socket.dump(get_link(0)), dump_addresses(self.socket), dump_routes(self.socket))
+
+    def drain(self) -> None:
+        """Take in the notifications that wait; after an overrun, everything."""
+        try:
+            for kind, message in self.news.news():
+                self.table.take(kind, message)
+        except Overrun:
+            self.observe()
+            self.drain()
+
+    def do(self, requests: Sequence[Request]) -> list[NetlinkError | None]:
+        return self.socket.do(requests)
+
+    def run(self, request: Request, *settled: int) -> None:
+        """Carry out one request; an errno in `settled` says that it was so already. Raises NetlinkError."""
+        try:
+            self.socket.run(request)
+        except NetlinkError as error:
+            if error.errno not in settled:
+                raise
+
+    def ask(self, which: int | str) -> Link | None:
+        """A device as it is now. The kernel notifies nobody of a new alias or group of a device that is down."""
+        self.drain()
+        known = self.table.link(which)
+        message = self.socket.get(get_link(which))
+        if known and (message is None or link_index(message) != known.index):
+            self.table.put(known.index, None)
+        if message:
+            self.table.put(link_index(message), message)
+        return self.table.link(which)
+
+    def own(self, bridge: str) -> Link:
+        """Our bridge of this name. Raises Refused."""
+        link = self.table.link(bridge)
+        if link is None:
+            raise Refused(f"there is no bridge {bridge}")
+        if not is_switch(link):
+            raise Refused(f"{bridge} is not xenet's")
+        return link
+
+    def no_link_local(self, mtu: int) -> int | None:
+        """The addr_gen_mode to ask for: none where a device of this MTU has no IPv6 that could be told."""
+        return NO_ADDRESS if self._ipv6 and mtu >= _IPV6_MIN_MTU else None
+
+    def delete_together(self, indexes: Sequence[int]) -> None:
+        """Delete these devices at one go; those that are gone already do not matter. Raises NetlinkError."""
+        if len(indexes) == 1:
+            self.run(delete_link(indexes[0]), errno.ENODEV)
+        elif indexes:
+            self.do([set_link(index, group=DOOMED) for index in indexes])
+            self.run(delete_group(DOOMED), errno.ENODEV)

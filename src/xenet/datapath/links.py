@@ -1,0 +1,150 @@
+"""Link messages: create, set, delete, ask for network devices, and what xenet reads of one.
+
+Measured: IFLA_GROUP holds from a creating message on while IFLA_IFALIAS is ignored there; a veth peer cannot be created up; a port
+that is created up in its bridge gets a link-local address, one that is set up by a later message with addr_gen_mode none does not.
+Source: linux/if_link.h, linux/veth.h, net/core/rtnetlink.c.
+"""
+
+import socket
+from struct import Struct
+from typing import NamedTuple
+
+import msgspec
+
+from xenet.datapath.netlink import CREATE, DELLINK, EXCL, GETLINK, NEWLINK, SETLINK, Request, as_text, as_u32, attr, attributes, text, u32
+
+IFF_UP = 1
+EUI64, NO_ADDRESS = 0, 1
+"""addr_gen_mode: a link-local address from the MAC (the kernel's default), or none at all."""
+
+_ADDRESS, _IFNAME, _MTU, _LINK, _MASTER, _LINKINFO, _IFALIAS, _AF_SPEC, _GROUP = 1, 3, 4, 5, 10, 18, 20, 26, 27
+_NET_NS_FD, _EXT_MASK, _CARRIER, _PARENT_NAME, _PARENT_BUS = 28, 29, 33, 56, 57
+_INFO_KIND, _INFO_DATA, _VETH_PEER, _BR_FORWARD_DELAY, _BR_MCAST_SNOOPING = 1, 2, 1, 1, 23
+_ADDR_GEN_MODE, _SKIP_STATS = 8, 8
+_IFINFO = Struct("=BxHiII")
+_NEW = _IFINFO.pack(0, 0, 0, 0, 0)
+_TLV = Struct("=HH")
+
+
+class Link(msgspec.Struct, frozen=True):
+    """What xenet reads of a network device. peer is the ifindex of a veth's other end, in that one's own namespace."""
+
+    index: int
+    name: str
+    kind: str = ""
+    mac: str = ""
+    mtu: int = 0
+    up: bool = False
+    carrier: bool = False
+    group: int = 0
+    master: int = 0
+    alias: str = ""
+    peer: int = 0
+    parent: str = ""
+    """The hardware's bus and name, such as `pci 0000:00:03.0`; empty for a virtual device and before Linux 5.14."""
+
+
+class Peer(NamedTuple):
+    """The guest's end of a veth pair: the file descriptor of the namespace it is born in, its name, MAC and MTU."""
+
+    netns: int
+    name: str
+    mac: str
+    mtu: int
+
+
+def create_veth(name: str, mac: str, mtu: int, group: int, peer: Peer) -> Request:
+    """A pair, both ends down, the far end born where it stays: moving a device between namespaces costs 17 ms."""
+    far = _NEW + _common(peer.name, peer.mac, peer.mtu) + u32(_NET_NS_FD, peer.netns)
+    info = text(_INFO_KIND, "veth") + attr(_INFO_DATA, attr(_VETH_PEER, far))
+    return Request(NEWLINK, CREATE | EXCL, _NEW + _common(name, mac, mtu) + u32(_GROUP, group) + attr(_LINKINFO, info))
+
+
+def create_bridge(name: str, mac: str, mtu: int, group: int) -> Request:
+    """A bridge, down, that forwards at once and floods multicast like a plain switch. An empty mac leaves the choice to the kernel."""
+    options = u32(_BR_FORWARD_DELAY, 0) + attr(_BR_MCAST_SNOOPING, b"\0")
+    info = text(_INFO_KIND, "bridge") + attr(_INFO_DATA, options)
+    return Request(NEWLINK, CREATE | EXCL, _NEW + _common(name, mac, mtu) + u32(_GROUP, group) + attr(_LINKINFO, info))
+
+
+def set_link(
+    which: int | str,
+    *,
+    master: int | None = None,
+    up: bool | None = None,
+    alias: str = "",
+    addr_gen_mode: int | None = None,
+    mtu: int = 0,
+    mac: str = "",
+    group: int | None = None,
+    name: str = "",
+) -> Request:
+    """Change a device, given by ifindex or name. master 0 takes it out of its bridge; name renames it (by ifindex only)."""
+    index, named = (0, which) if isinstance(which, str) else (which, name)
+    body = _IFINFO.pack(0, 0, index, IFF_UP if up else 0, 0 if up is None else IFF_UP) + _common(named, mac, mtu)
+    if master is not None:
+        body += u32(_MASTER, master)
+    if alias:
+        body += text(_IFALIAS, alias)
+    if addr_gen_mode is not None:
+        body += attr(_AF_SPEC, attr(socket.AF_INET6, attr(_ADDR_GEN_MODE, bytes((addr_gen_mode,)))))
+    if group is not None:
+        body += u32(_GROUP, group)
+    return Request(SETLINK, 0, body)
+
+
+def delete_link(which: int | str) -> Request:
+    index, named = (0, which) if isinstance(which, str) else (which, "")
+    return Request(DELLINK, 0, _IFINFO.pack(0, 0, index, 0, 0) + _common(named, "", 0))
+
+
+def delete_group(group: int) -> Request:
+    """All devices of a group at once: 17 ms for one alone, under 1 ms each for hundreds. ENODEV when there is none."""
+    return Request(DELLINK, 0, _NEW + u32(_GROUP, group))
+
+
+def get_link(which: int | str) -> Request:
+    """One device by ifindex or name; as a dump, with ifindex 0, all of them. Counters are left out."""
+    index, named = (0, which) if isinstance(which, str) else (which, "")
+    return Request(GETLINK, 0, _IFINFO.pack(0, 0, index, 0, 0) + _common(named, "", 0) + u32(_EXT_MASK, _SKIP_STATS))
+
+
+def _common(name: str, mac: str, mtu: int) -> bytes:
+    address = attr(_ADDRESS, bytes.fromhex(mac.replace(":", ""))) if mac else b""
+    return (text(_IFNAME, name) if name else b"") + address + (u32(_MTU, mtu) if mtu else b"")
+
+
+def link_index(message: bytes) -> int:
+    """The ifindex of a link message; 0 for a bridge's message about one of its ports, which says only part of it."""
+    family, _, index, _, _ = _IFINFO.unpack_from(message, 16)
+    return 0 if family else int(index)
+
+
+def parse_link(message: bytes) -> Link:
+    """The device of an RTM_NEWLINK. Only what xenet reads is decoded: a dump of 4,000 must cost little more than its reception."""
+    _, _, index, flags, _ = _IFINFO.unpack_from(message, 16)
+    found: dict[int, bytes] = {}
+    unpack, pos, end = _TLV.unpack_from, 32, len(message)
+    while pos < end:
+        size, kind = unpack(message, pos)
+        if kind in _READ:
+            found[kind] = message[pos + 4 : pos + size]
+        pos += (size + 3) & ~3
+    get = found.get
+    return Link(
+        index,
+        as_text(found[_IFNAME]),
+        as_text(attributes(get(_LINKINFO, b""), 0).get(_INFO_KIND, b"")) if _LINKINFO in found else "",
+        get(_ADDRESS, b"").hex(":"),
+        as_u32(get(_MTU, b"")),
+        bool(flags & IFF_UP),
+        get(_CARRIER) == b"\1",
+        as_u32(get(_GROUP, b"")),
+        as_u32(get(_MASTER, b"")),
+        as_text(get(_IFALIAS, b"")),
+        as_u32(get(_LINK, b"")),
+        f"{as_text(get(_PARENT_BUS, b''))} {as_text(found[_PARENT_NAME])}" if _PARENT_NAME in found else "",
+    )
+
+
+_READ = frozenset({_ADDRESS, _IFNAME, _MTU, _LINK, _MASTER, _LINKINFO, _IFALIAS, _GROUP, _CARRIER, _PARENT_NAME, _PARENT_BUS})

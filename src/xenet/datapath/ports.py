@@ -1,0 +1,220 @@
+"""Ports: the devices of VIFs, made, moved and taken out of service a chunk at a time.
+
+A namespace guest's port costs three messages and no question: the pair (down, the far end born in the guest), the host's end (alias,
+master, no link-local address, up), the guest's end up. Each of the three is sent for a whole chunk before the next, so an error
+belongs to one port, and a message about a device is sent only when the one before it went well: a name that another device holds is
+never touched.
+"""
+
+import errno
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from typing import TypeVar
+
+from xenet.datapath.batch import failure_of
+from xenet.datapath.kernel import Kernel, Refused
+from xenet.datapath.links import Link, Peer, create_veth, get_link, parse_link, set_link
+from xenet.datapath.mark import DEAD, HOST_MAC, LIVE, is_ours, is_remnant, port_alias, port_view
+from xenet.datapath.namespaces import Guests
+from xenet.datapath.netlink import NetlinkError, Request
+from xenet.datapath.tap import NewTap
+from xenet.plan.steps import CreatePort, RemovePort, SetPort, Step, StepFailure
+
+S = TypeVar("S", bound=Step)
+_CHUNK = 32
+"""Ports a chunk: their notifications fit the buffer, and what a kill leaves half-made stays small."""
+_TAKEN = (errno.EEXIST, errno.EBUSY, errno.EINVAL)
+"""What the kernel says of a name that is taken: to a veth, to a tap where a tap has it, to a tap where another device has it."""
+_EXFULL = 54
+
+
+class _Making:
+    """A port on its way into service, and what stopped it."""
+
+    def __init__(self, step: CreatePort) -> None:
+        self.step = step
+        self.port = step.port
+        self.master = 0
+        self.made = False
+        self.tap: NewTap | None = None
+        self.error: Exception | None = None
+
+
+class Ports:
+    """The steps on ports, several at once; every method says which failed."""
+
+    def __init__(self, kernel: Kernel, guests: Guests) -> None:
+        self._kernel = kernel
+        self._guests = guests
+
+    def _chunks(self, steps: Sequence[S]) -> Iterator[Sequence[S]]:
+        for start in range(0, len(steps), _CHUNK):
+            yield steps[start : start + _CHUNK]
+            self._kernel.drain()
+            self._guests.trim()
+
+    def create(self, steps: Sequence[CreatePort]) -> list[StepFailure]:
+        return [failure for chunk in self._chunks(steps) for failure in self._create(chunk)]
+
+    def _create(self, steps: Sequence[CreatePort]) -> list[StepFailure]:
+        ports = [_Making(step) for step in steps]
+        with ExitStack() as taps:
+            self._prepare(ports)
+            self._make(_well(ports), taps)
+            if taken := [port for port in ports if isinstance(port.error, OSError) and port.error.errno in _TAKEN]:
+                self._make(self._make_way(taken), taps)
+            self._serve(_well(ports))
+            self._raise_guests(_well(ports))
+            for port in _well(ports):
+                if port.tap:
+                    port.tap.keep()
+            self._discard([port.port.device for port in ports if port.error and port.made and not port.tap])
+        return [failure_of(port.step, port.error) for port in ports if port.error]
+
+    def _prepare(self, ports: Sequence[_Making]) -> None:
+        for port in ports:
+            try:
+                port.master = self._kernel.own(port.step.bridge).index
+                if port.port.kind == "namespace" and self._guests.netns(port.port.vm) is None:
+                    raise Refused(f"VM {port.port.vm} does not run here")
+            except (Refused, OSError) as error:
+                port.error = error
+
+    def _make(self, ports: Sequence[_Making], taps: ExitStack) -> None:
+        pairs = [port for port in ports if port.port.kind == "namespace"]
+        self._send(pairs, [self._pair(port) for port in pairs])
+        for port in pairs:
+            port.made = port.error is None
+        for port in ports:
+            if port.port.kind == "tap":
+                try:
+                    port.tap, port.error = taps.enter_context(NewTap(port.port.device)), None
+                except OSError as error:
+                    port.error = error
+
+    def _pair(self, port: _Making) -> Request:
+        view, netns = port.port, self._guests.netns(port.port.vm)
+        assert netns is not None  # `_prepare` asked for it
+        return create_veth(view.device, HOST_MAC, view.mtu, LIVE, Peer(netns, f"eth{view.index}", view.mac, view.mtu))
+
+    def _serve(self, ports: Sequence[_Making]) -> None:
+        taps = [port for port in ports if port.tap]
+        self._send(taps, [self._mark_tap(port) for port in taps])
+        ready = _well(ports)
+        self._send(ready, [self._service(port) for port in ready])
+
+    def _mark_tap(self, port: _Making) -> Request:
+        """What a pair is born with. A tap has its carrier while it is open, so up must come after the mode."""
+        return set_link(port.port.device, mac=HOST_MAC, mtu=port.port.mtu, group=LIVE, addr_gen_mode=self._kernel.no_link_local(port.port.mtu))
+
+    def _service(self, port: _Making) -> Request:
+        mode = None if port.tap else self._kernel.no_link_local(port.port.mtu)
+        return set_link(port.port.device, master=port.master, up=port.port.up, alias=port_alias(port.port), addr_gen_mode=mode)
+
+    def _raise_guests(self, ports: Sequence[_Making]) -> None:
+        """One message a port, sent to each guest for itself."""
+        for port in ports:
+            if port.port.kind == "namespace":
+                try:
+                    if guest := self._guests.socket(port.port.vm):
+                        guest.run(set_link(f"eth{port.port.index}", up=True))
+                except OSError as error:
+                    port.error = error
+
+    def _send(self, ports: Sequence[_Making], requests: Sequence[Request]) -> None:
+        for port, error in zip(ports, self._kernel.do(requests), strict=True):
+            port.error = _explained(error)
+
+    def _make_way(self, ports: Sequence[_Making]) -> list[_Making]:
+        """Delete what is ours and out of service but still holds a name; the ports that can be tried again."""
+        obstacles = {port.port.device: self._obstacle(port) for port in ports}
+        self._kernel.delete_together(list({link.index for link in obstacles.values() if link}))
+        again = [port for port in ports if obstacles[port.port.device]]
+        for port in ports:
+            port.error = None if port in again else Refused(f"{port.port.device} or the guest's eth{port.port.index} exists already")
+        return again
+
+    def _obstacle(self, port: _Making) -> Link | None:
+        link = self._kernel.ask(port.port.device)
+        if link is None and port.port.kind == "namespace":
+            link = self._behind(port)
+        return link if link and is_remnant(link) else None
+
+    def _behind(self, port: _Making) -> Link | None:
+        """The host's end of what holds the name on the guest's side."""
+        guest = self._guests.socket(port.port.vm)
+        message = guest.get(get_link(f"eth{port.port.index}")) if guest else None
+        return self._kernel.ask(parse_link(message).peer) if message else None
+
+    def _discard(self, devices: Sequence[str]) -> None:
+        self._kernel.drain()
+        links = (self._kernel.table.link(device) for device in devices)
+        self._kernel.delete_together([link.index for link in links if link and is_ours(link)])
+
+    def move(self, steps: Sequence[SetPort]) -> list[StepFailure]:
+        """Into another bridge, or up again, with its MTU."""
+        return [failure for chunk in self._chunks(steps) for failure in self._move(chunk)]
+
+    def _move(self, steps: Sequence[SetPort]) -> list[StepFailure]:
+        failures: list[StepFailure] = []
+        ready: list[SetPort] = []
+        requests: list[Request] = []
+        for step in steps:
+            try:
+                master, link = self._kernel.own(step.bridge), self._port(step.port.device)
+            except Refused as error:
+                failures.append(failure_of(step, error))
+                continue
+            mode = self._kernel.no_link_local(min(link.mtu, step.port.mtu))
+            ready.append(step)
+            requests.append(set_link(link.index, master=master.index, up=step.port.up, mtu=step.port.mtu, addr_gen_mode=mode))
+        return failures + _failures(ready, self._kernel.do(requests))
+
+    def _port(self, device: str) -> Link:
+        link = self._kernel.table.link(device)
+        if link is None:
+            raise Refused(f"there is no device {device}")
+        if port_view(link) is None:
+            raise Refused(f"{device} is not a port of xenet's")
+        return link
+
+    def remove(self, steps: Sequence[RemovePort]) -> list[StepFailure]:
+        """Out of service at once: both ends down, out of the bridge, in the group that `reap` deletes. One that is gone is no failure."""
+        return [failure for chunk in self._chunks(steps) for failure in self._remove(chunk)]
+
+    def _remove(self, steps: Sequence[RemovePort]) -> list[StepFailure]:
+        failures: list[StepFailure] = []
+        ready: list[tuple[RemovePort, Link]] = []
+        for step in steps:
+            link = self._kernel.table.link(step.port.device)
+            if link and not is_ours(link):
+                failures.append(failure_of(step, Refused(f"{link.name} is not xenet's")))
+            elif link and link.group != DEAD:
+                ready.append((step, link))
+        self._lower_guests(ready)
+        outcomes = self._kernel.do([set_link(link.index, master=0, up=False, group=DEAD) for _, link in ready])
+        for _, link in ready:
+            if not link.up and not link.master:
+                self._kernel.ask(link.index)
+        gone = [None if error and error.errno == errno.ENODEV else error for error in outcomes]
+        return failures + _failures([step for step, _ in ready], gone)
+
+    def _lower_guests(self, ports: Sequence[tuple[RemovePort, Link]]) -> None:
+        """By ifindex, since a guest may have renamed its end; what the guest did with it does not matter, the host's end goes down."""
+        for step, link in ports:
+            if link.kind == "veth" and (guest := self._guests.socket(step.port.vm)):
+                guest.do([set_link(link.peer, up=False)])
+
+
+def _well(ports: Sequence[_Making]) -> list[_Making]:
+    return [port for port in ports if port.error is None]
+
+
+def _failures(steps: Sequence[Step], errors: Sequence[NetlinkError | None]) -> list[StepFailure]:
+    return [failure_of(step, error) for step, raw in zip(steps, errors, strict=True) if (error := _explained(raw))]
+
+
+def _explained(error: NetlinkError | None) -> NetlinkError | None:
+    if error and error.errno == _EXFULL:
+        return NetlinkError(_EXFULL, "the bridge is full: the kernel allows 1,023 ports")
+    return error

@@ -1,0 +1,156 @@
+"""Switches and what the host has on them: bridges, uplinks, addresses, routes. Each method does one step, and raises when it fails."""
+
+import errno
+from collections.abc import Sequence
+
+from xenet.datapath.addresses import LINK, add_address, add_route, remove_address, remove_route
+from xenet.datapath.batch import failure_of
+from xenet.datapath.kernel import Kernel, Refused
+from xenet.datapath.links import EUI64, Link, create_bridge, set_link
+from xenet.datapath.mark import LIVE, is_ours, is_remnant, is_switch, port_view, switch_alias, words
+from xenet.datapath.netlink import NetlinkError
+from xenet.plan.steps import (
+    AddAddress,
+    AddRoute,
+    AttachUplink,
+    CreateSwitch,
+    DeleteSwitch,
+    DetachUplink,
+    RemoveAddress,
+    RemoveRoute,
+    SetSwitch,
+    StepFailure,
+)
+from xenet.plan.view import SwitchView
+
+
+class Switches:
+    """Raises Refused for what is not ours or not there, NetlinkError for what the kernel refuses."""
+
+    def __init__(self, kernel: Kernel) -> None:
+        self._kernel = kernel
+
+    def create(self, step: CreateSwitch) -> None:
+        """A bridge of ours that is there already, half-made or whole, is brought to what is wanted."""
+        want = step.switch
+        new = create_bridge(want.bridge, want.mac, want.mtu, LIVE)
+        try:
+            self._kernel.run(new)
+        except NetlinkError as error:
+            if error.errno != errno.EEXIST:
+                raise
+            if not self._stays(want):
+                self._kernel.run(new)
+        self._serve(want)
+
+    def _stays(self, want: SwitchView) -> bool:
+        """Whether the device of this name is taken over; if not, it was one that waited for its deletion and is gone now. Raises Refused."""
+        link = self._kernel.ask(want.bridge)
+        if link and link.group == LIVE and link.kind == "bridge" and words(link.alias).get("network", want.network) == want.network:
+            return True
+        if link and not is_remnant(link):
+            raise Refused(f"{want.bridge} exists and is another's" if not is_ours(link) else f"{want.bridge} serves another network")
+        self._kernel.delete_together([link.index] if link else [])
+        return False
+
+    def _serve(self, want: SwitchView) -> None:
+        """The mark, and up without a link-local address: that mode is set first, since the kernel takes flags before it."""
+        link = self._kernel.ask(want.bridge)
+        alias = switch_alias(want.network, words(link.alias).get("uplink", "") if link else "")
+        mode = self._kernel.no_link_local(want.mtu)
+        self._kernel.run(set_link(want.bridge, alias=alias, addr_gen_mode=mode, mac=want.mac, mtu=want.mtu))
+        self._kernel.run(set_link(want.bridge, up=want.up))
+
+    def change(self, step: SetSwitch) -> None:
+        link = self._kernel.own(step.switch.bridge)
+        self._kernel.run(set_link(link.index, mac=step.switch.mac, mtu=step.switch.mtu, up=step.switch.up))
+
+    def delete(self, steps: Sequence[DeleteSwitch]) -> list[StepFailure]:
+        """All at one go. Ports that are not ours are released by the kernel."""
+        failures: list[StepFailure] = []
+        ready: list[tuple[DeleteSwitch, Link]] = []
+        for step in steps:
+            try:
+                ready += [(step, link) for link in self._empty(step.bridge)]
+            except Refused as error:
+                failures.append(failure_of(step, error))
+        try:
+            self._kernel.delete_together([link.index for _, link in ready])
+        except NetlinkError as error:
+            failures += [failure_of(step, error) for step, _ in ready]
+        return failures
+
+    def _empty(self, bridge: str) -> list[Link]:
+        """The bridge if there is one. Raises Refused when it is not ours or still serves."""
+        link = self._kernel.ask(bridge)
+        if link is None or (link.kind == "bridge" and is_remnant(link)):
+            return [link] if link else []
+        self._kernel.own(bridge)
+        uplink = words(link.alias).get("uplink")
+        if busy := [port.name for port in self._kernel.table.members(link.index) if port_view(port) or port.name == uplink]:
+            raise Refused(f"{bridge} still has {', '.join(sorted(busy))}")
+        return [link]
+
+    def attach(self, step: AttachUplink) -> None:
+        """The bridge's alias names the NIC before the NIC joins: one that joined is never taken for an administrator's."""
+        bridge, nic, want = self._kernel.own(step.bridge), self._kernel.table.link(step.uplink.device), step.uplink
+        if nic is None:
+            raise Refused(f"there is no NIC {want.device}")
+        self._check_free(nic)
+        self._quieten(nic)
+        self._name_uplink(bridge, want.device)
+        if nic.mtu != want.mtu:  # many a driver resets its NIC for this
+            self._kernel.run(set_link(nic.index, mtu=want.mtu))
+        self._kernel.run(set_link(nic.index, master=bridge.index, up=want.up))
+
+    def _check_free(self, nic: Link) -> None:
+        if is_ours(nic):
+            raise Refused(f"{nic.name} is a port or a bridge, not a NIC")
+        master = self._kernel.table.link(nic.master)
+        if master and not is_switch(master):
+            raise Refused(f"{nic.name} belongs to {master.name}, which is not xenet's")
+
+    def _quieten(self, nic: Link) -> None:
+        """No link-local address, now and later: a port has none of its own."""
+        if (mode := self._kernel.no_link_local(nic.mtu)) is not None:
+            self._kernel.run(set_link(nic.index, addr_gen_mode=mode), errno.EAFNOSUPPORT)
+        addresses = self._kernel.table.addresses[nic.index]
+        own = [cidr for cidr, scope in addresses.items() if scope == LINK and ":" in cidr]
+        for cidr in own:
+            self._kernel.run(remove_address(nic.index, cidr), errno.EADDRNOTAVAIL)
+
+    def _name_uplink(self, bridge: Link, device: str) -> None:
+        said = words(bridge.alias)
+        if said.get("uplink", "") != device:
+            self._kernel.run(set_link(bridge.index, alias=switch_alias(said["network"], device)))
+            if not bridge.up:
+                self._kernel.ask(bridge.index)
+
+    def detach(self, step: DetachUplink) -> None:
+        """Out of the bridge, and the kernel's way with its link-local address again; nothing else of the NIC changes."""
+        bridge, nic = self._kernel.own(step.bridge), self._kernel.table.link(step.device)
+        if nic and nic.master == bridge.index:
+            self._kernel.run(set_link(nic.index, master=0))
+            if self._kernel.no_link_local(nic.mtu) is not None:
+                self._kernel.run(set_link(nic.index, addr_gen_mode=EUI64), errno.EAFNOSUPPORT)
+        if words(bridge.alias).get("uplink") == step.device:
+            self._name_uplink(bridge, "")
+
+    def add_address(self, step: AddAddress) -> None:
+        self._kernel.run(add_address(self._kernel.own(step.bridge).index, step.address), errno.EEXIST)
+
+    def remove_address(self, step: RemoveAddress) -> None:
+        link = self._kernel.table.link(step.device)
+        if link and link.kind == "bridge" and not is_switch(link):
+            raise Refused(f"{step.device} is not xenet's")
+        if link:
+            self._kernel.run(remove_address(link.index, step.address), errno.EADDRNOTAVAIL, errno.ENODEV)
+
+    def add_route(self, step: AddRoute) -> None:
+        self._kernel.run(add_route(self._kernel.own(step.bridge).index, step.route), errno.EEXIST)
+
+    def remove_route(self, step: RemoveRoute) -> None:
+        link = self._kernel.table.link(step.bridge)
+        if link:
+            self._kernel.own(step.bridge)
+            self._kernel.run(remove_route(link.index, step.route), errno.ESRCH)

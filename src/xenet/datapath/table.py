@@ -1,0 +1,208 @@
+"""What is known of a host's devices, addresses and routes, kept from dumps and notifications; and the switches seen in it.
+
+A notification of a device is only laid aside; it is decoded when somebody looks, and only the last one of each device. A SwitchView
+is built anew only when its bridge, one of its ports, its addresses or its routes changed.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable
+
+from xenet.datapath.addresses import GLOBAL, Address, Route, parse_address, parse_route, replaces
+from xenet.datapath.links import Link, link_index, parse_link
+from xenet.datapath.mark import is_ours, is_remnant, is_switch, port_view, words
+from xenet.datapath.netlink import DELADDR, DELLINK, DELROUTE, NEWADDR, NEWLINK, NEWROUTE
+from xenet.plan.view import PortView, SwitchView, UplinkView
+
+
+class Table:
+    """By ifindex, as the kernel counts them."""
+
+    def __init__(self) -> None:
+        self._links: dict[int, Link] = {}
+        self._names: dict[str, int] = {}
+        self._members: defaultdict[int, set[int]] = defaultdict(set)
+        self._ports: dict[int, PortView] = {}
+        self._remnants: set[int] = set()
+        self.addresses: defaultdict[int, dict[str, int]] = defaultdict(dict)
+        """ifindex -> CIDR -> scope."""
+        self.routes: defaultdict[int, set[Route]] = defaultdict(set)
+        self._pending: dict[int, bytes] = {}
+        self._views: dict[int, SwitchView] = {}
+        self._touched: set[str] = set()
+
+    def load(self, links: Iterable[bytes], addresses: Iterable[Address], routes: Iterable[Route]) -> None:
+        """Take full dumps in place of all that was known."""
+        self._pending.clear()
+        fresh = {link.index: link for link in map(parse_link, links)}
+        for index in self._links.keys() - fresh.keys():
+            self._put(index, None)
+        for index, link in fresh.items():
+            self._put(index, link)
+        self._load_layer3(addresses, routes)
+
+    def _load_layer3(self, addresses: Iterable[Address], routes: Iterable[Route]) -> None:
+        addressed, routed = self.addresses, self.routes
+        self.addresses, self.routes = defaultdict(dict), defaultdict(set)
+        for address in addresses:
+            self.addresses[address.index][address.cidr] = address.scope
+        for route in routes:
+            self.routes[route.index].add(route)
+        for index in addressed.keys() | self.addresses.keys() | routed.keys() | self.routes.keys():
+            if addressed[index] != self.addresses[index] or routed[index] != self.routes[index]:
+                self._touch(index)
+
+    def take(self, kind: int, message: bytes) -> None:
+        """Take a notification."""
+        if kind in (NEWLINK, DELLINK):
+            if index := link_index(message):
+                self._pending[index] = message if kind == NEWLINK else b""
+        elif kind in (NEWADDR, DELADDR):
+            self._take_address(kind, message)
+        elif kind in (NEWROUTE, DELROUTE):
+            self._take_route(kind, message)
+
+    def _take_address(self, kind: int, message: bytes) -> None:
+        address = parse_address(message)
+        if address is None:
+            return
+        known = self.addresses[address.index]
+        if kind == DELADDR:
+            known.pop(address.cidr, None)
+        elif known.get(address.cidr) == address.scope:
+            return
+        else:
+            known[address.cidr] = address.scope
+        self._touch(address.index)
+
+    def _take_route(self, kind: int, message: bytes) -> None:
+        route = parse_route(message)
+        if route is None:
+            return
+        if kind == DELROUTE:
+            self.routes[route.index].discard(route)
+        else:
+            if replaces(message):
+                self._drop_routes(route.view.destination, route.metric)
+            self.routes[route.index].add(route)
+        self._touch(route.index)
+
+    def _drop_routes(self, destination: str, metric: int) -> None:
+        for index, routes in list(self.routes.items()):
+            gone = {route for route in routes if route.view.destination == destination and route.metric == metric}
+            if gone:
+                self.routes[index] = routes - gone
+                self._touch(index)
+
+    def settle(self) -> None:
+        """Decode what was laid aside."""
+        if self._pending:
+            pending, self._pending = self._pending, {}
+            for index, message in pending.items():
+                self._put(index, parse_link(message) if message else None)
+
+    def _put(self, index: int, link: Link | None) -> None:
+        old = self._links.get(index)
+        if old == link:
+            return
+        if old:
+            self._forget(old)
+        if link:
+            self._links[index] = link
+            self._names[link.name] = index
+            self._note(link)
+        if link is None or not link.up:
+            self._drop_quiet_routes(index)
+        self._touch(index, old)
+
+    def _forget(self, old: Link) -> None:
+        del self._links[old.index]
+        if self._names.get(old.name) == old.index:
+            del self._names[old.name]
+        self._members[old.master].discard(old.index)
+        self._ports.pop(old.index, None)
+        self._remnants.discard(old.index)
+
+    def _note(self, link: Link) -> None:
+        if link.master:
+            self._members[link.master].add(link.index)
+        if is_ours(link):
+            if port := port_view(link):
+                self._ports[link.index] = port
+            if is_remnant(link):
+                self._remnants.add(link.index)
+
+    def _drop_quiet_routes(self, index: int) -> None:
+        """The kernel drops the IPv4 routes of a device that goes down without a word."""
+        if routes := self.routes.get(index):
+            self.routes[index] = {route for route in routes if ":" in route.view.gateway}
+
+    def _touch(self, index: int, old: Link | None = None) -> None:
+        for link in (old, self._links.get(index)):
+            if link is None:
+                continue
+            self._views.pop(link.index, None)
+            self._views.pop(link.master, None)
+            if link.kind == "bridge" or not is_ours(link):
+                self._touched.add(link.name)
+            if master := self._links.get(link.master):
+                self._touched.add(master.name)
+
+    def touched(self) -> set[str]:
+        """The bridges and NICs that changed since this was last asked."""
+        self.settle()
+        touched, self._touched = self._touched, set()
+        return touched
+
+    def links(self) -> list[Link]:
+        self.settle()
+        return list(self._links.values())
+
+    def link(self, which: int | str) -> Link | None:
+        """A device by ifindex or name."""
+        self.settle()
+        index = self._names.get(which, 0) if isinstance(which, str) else which
+        return self._links.get(index)
+
+    def put(self, index: int, message: bytes | None) -> None:
+        """Take what the kernel answered about one device, None: it is gone."""
+        self._pending[index] = message or b""
+
+    def remnants(self) -> list[Link]:
+        """Devices of ours that wait for their deletion, or that were left half-made."""
+        self.settle()
+        return [self._links[index] for index in self._remnants]
+
+    def members(self, master: int) -> list[Link]:
+        self.settle()
+        return [self._links[index] for index in self._members.get(master, ())]
+
+    def switches(self) -> dict[str, SwitchView]:
+        """Our switches by name."""
+        return {link.name: self._view(link) for link in self.links() if is_switch(link)}
+
+    def switch(self, name: str) -> SwitchView | None:
+        link = self.link(name)
+        return self._view(link) if link and is_switch(link) else None
+
+    def _view(self, link: Link) -> SwitchView:
+        view = self._views.get(link.index)
+        if view is None:
+            view = self._views[link.index] = self._build(link)
+        return view
+
+    def _build(self, link: Link) -> SwitchView:
+        said = words(link.alias)
+        members = self._members.get(link.index, set())
+        ports = {port.device: port for index in members if (port := self._ports.get(index))}
+        nic = self.link(said.get("uplink", ""))
+        return SwitchView(
+            bridge=link.name,
+            network=said["network"],
+            mac=link.mac,
+            mtu=link.mtu,
+            up=link.up,
+            uplink=UplinkView(nic.name, nic.mtu, nic.up) if nic and nic.index in members else None,
+            ports=ports,
+            addresses=tuple(sorted(cidr for cidr, scope in self.addresses.get(link.index, {}).items() if scope == GLOBAL)),
+            routes=tuple(sorted(route.view for route in self.routes.get(link.index, ()))),
+        )
