@@ -32,6 +32,15 @@ class WireCall(NamedTuple):
     params: list[Any]
 
 
+class Fault(Exception):
+    """What is answered as an XML-RPC fault instead of a XenAPI error."""
+
+    def __init__(self, code: int, text: str) -> None:
+        super().__init__(code, text)
+        self.code = code
+        self.text = text
+
+
 # --- Decoding -------------------------------------------------------------------------------------------------------
 
 
