@@ -81,7 +81,7 @@ def _net(old: Record | None, new: Record | None) -> Op | None:
         return None if new is None else "add"
     if new is None:
         return "del"
-    return None if old == new else "mod"
+    return "mod"  # Equal too: event.inject touches an object without changing it.
 
 
 def _back_references(cls: type[Record], old: Record | None, new: Record | None) -> Iterator[tuple[str, Ref]]:

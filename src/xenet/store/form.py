@@ -28,12 +28,12 @@ Codec = Callable[[Any], Any]
 
 
 class Column(msgspec.Struct, frozen=True):
-    """A stored field as a column; `encode` and `decode` turn its values into SQLite's and back."""
+    """A stored field as a column; `encode` and `decode` turn its values into SQLite's and back, None where they are the same."""
 
     name: str
     declaration: str
-    encode: Codec
-    decode: Codec
+    encode: Codec | None
+    decode: Codec | None
 
 
 @cache
@@ -50,17 +50,18 @@ def _column(field: Field, annotation: Any) -> Column:
     if field.name == "uuid":
         return Column("uuid", '"uuid" TEXT NOT NULL PRIMARY KEY', encode, decode)
     # A default lets a column be added to an older table, and an older xenet write into a newer one.
-    default = literal(encode(_zero(field) if field.required else field.default))
-    return Column(field.name, f'"{field.name}" {sql_type} NOT NULL DEFAULT {default}', encode, decode)
+    default = _zero(field) if field.required else field.default
+    shown = literal(default if encode is None else encode(default))
+    return Column(field.name, f'"{field.name}" {sql_type} NOT NULL DEFAULT {shown}', encode, decode)
 
 
 def _zero(field: Field) -> Any:
     return field.type.values[0] if field.type.kind == "enum" else ZERO[field.type.kind]
 
 
-def _codec(kind: Kind, annotation: Any) -> tuple[Codec, Codec]:
+def _codec(kind: Kind, annotation: Any) -> tuple[Codec | None, Codec | None]:
     if kind in AS_SUCH:
-        return _same, _same
+        return None, None
     if kind == "bool":
         return int, bool
     if kind == "datetime":
@@ -69,8 +70,8 @@ def _codec(kind: Kind, annotation: Any) -> tuple[Codec, Codec]:
     return lambda value: msgspec.json.encode(value).decode(), lru_cache(DISTINCT)(lambda text: with_edits(from_json(text)))
 
 
-def _same(value: Any) -> Any:
-    return value
+def _encoded(column: Column, value: Any) -> Any:
+    return value if column.encode is None else column.encode(value)
 
 
 def literal(value: str | float) -> str:
@@ -92,7 +93,7 @@ def write(edit: Edit) -> tuple[str, list[Any]]:
     if edit.after is None:
         return f'DELETE FROM "{edit.cls}" WHERE "uuid" = ?', [uuid]
     columns = columns_of(STORED[edit.cls])
-    values = [columns[name].encode(value) for name, value in edit.after.items()]
+    values = [_encoded(columns[name], value) for name, value in edit.after.items()]
     if edit.before is None:
         return f'INSERT INTO "{edit.cls}" ({_names(edit.after)}) VALUES ({", ".join("?" * len(values))})', values
     changed = ", ".join(f'"{name}" = ?' for name in edit.after)

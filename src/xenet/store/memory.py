@@ -22,7 +22,8 @@ class BoundedLog:
 
     def __init__(self, floor: int, entries: Sequence[LogEntry] = ()) -> None:
         self.floor = floor
-        self.entries = list(entries)
+        self.entries: list[LogEntry] = []
+        self.extend(entries)
 
     def extend(self, entries: Sequence[LogEntry]) -> None:
         self.entries += entries
