@@ -46,6 +46,9 @@ class Datapath(Protocol):
     def foreign(self, bridge: str) -> bool:
         """Whether a bridge of this name exists that does not carry our mark."""
 
+    def foreign_master(self, device: str) -> str | None:
+        """The device that holds this NIC as its port, when that is none of ours."""
+
     def do(self, steps: Sequence[Step]) -> list[StepFailure]:
         """Carry out the steps in order; a failed one does not stop those that serve other objects. Then take in what they changed."""
 

@@ -15,7 +15,7 @@ from xenet.datapath.fdb import dump_fdb
 from xenet.datapath.kernel import Kernel, Refused
 from xenet.datapath.mark import is_ours, is_switch
 from xenet.datapath.namespaces import Guests
-from xenet.datapath.nics import nic_facts
+from xenet.datapath.nics import foreign_master, nic_facts
 from xenet.datapath.ports import Ports
 from xenet.datapath.switches import Switches
 from xenet.model.hidden import NIC
@@ -83,6 +83,11 @@ class BridgeDatapath:
         link = self._kernel.table.link(device)
         master = self._kernel.table.link(link.master) if link is not None and link.master else None
         return master.name if master is not None and not is_ours(master) else None
+
+    def foreign_master(self, device: str) -> str | None:
+        """The device that holds this NIC as its port, when that is none of ours."""
+        master = foreign_master(self._kernel.table, device)
+        return master.name if master else None
 
     def fdb(self, bridge: str) -> list[FDBEntry]:
         """Empty where there is no such switch of ours. Raises NetlinkError."""

@@ -44,7 +44,7 @@ class PoolState(msgspec.Struct, frozen=True):
         return record
 
     def all(self, cls: type[R]) -> Iterator[R]:
-        return cast("Iterator[R]", self.tables.get(cls.xenapi, _EMPTY_TABLE).values())
+        return cast("Iterator[R]", iter(self.tables.get(cls.xenapi, _EMPTY_TABLE).values()))
 
     def count(self, cls: type[Record]) -> int:
         return len(self.tables.get(cls.xenapi, _EMPTY_TABLE))

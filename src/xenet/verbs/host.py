@@ -1,5 +1,7 @@
 """host: how one joins the pool and what it says of itself; enable, disable; its management interface."""
 
+from datetime import datetime
+
 from xenet import __version__
 from xenet.model.change import Draft
 from xenet.model.errors import Failure
@@ -125,3 +127,9 @@ def _set_enabled(call: Call, host: Ref, value: bool) -> Outcome:
     return work.outcome()
 
 
+
+
+@message("host", datetime)
+def get_servertime(call: Call, host: HostRef) -> datetime:
+    call.state.get(Host, host)
+    return call.now

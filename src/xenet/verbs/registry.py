@@ -71,5 +71,5 @@ def params_of(function: Callable[..., Any]) -> tuple[Param, ...]:
     hints = get_type_hints(function, include_extras=True)
     own = list(inspect.signature(function).parameters.values())[1:]
     return tuple(
-        Param(p.name, api_type(hints[p.name]), p.default is p.empty, None if p.default is p.empty else p.default) for p in own
+        Param(p.name.removesuffix("_"), api_type(hints[p.name]), p.default is p.empty, None if p.default is p.empty else p.default) for p in own
     )

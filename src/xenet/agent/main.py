@@ -1,0 +1,139 @@
+"""Starting an agent: its namespace, its host's identity, its datapath and guests, and the NICs that it was given."""
+
+import asyncio
+import logging
+import signal
+import uuid
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+
+import msgspec
+
+from xenet.agent.keeper import Keeper
+from xenet.agent.loop import Loop
+from xenet.agent.namespace import enter_netns
+from xenet.agent.replica import Replica
+from xenet.agent.takeover import Checkpoint, InUse, check_nics, gateway_answers, give_back, note
+from xenet.datapath.base import Datapath
+from xenet.datapath.bridge import BridgeDatapath
+from xenet.guests.base import FakeGuests, Guests
+from xenet.guests.namespace import NamespaceGuests
+from xenet.link.messages import Hello
+from xenet.model.hidden import NIC
+
+log = logging.getLogger("xenet.agent")
+
+
+class Settings(msgspec.Struct, frozen=True):
+    """What an agent is started with. `nics` empty: every physical one."""
+
+    link: str
+    state: Path
+    name: str
+    nics: tuple[str, ...]
+    netns: str = ""
+    datapath: str = "auto"
+    guests: str = "tap"
+    take_over: bool = False
+
+
+def host_uuid(state: Path) -> str:
+    """The host's identity, made at its first start and kept."""
+    path = state / "host-uuid"
+    if not path.exists():
+        path.write_text(str(uuid.uuid4()))
+    return path.read_text().strip()
+
+
+def open_host(settings: Settings) -> tuple[Datapath, Guests, str]:
+    """The datapath and the guests of this host, and the datapath's name as software_version:network_backend has it."""
+    if settings.datapath == "fake":
+        from xenet.datapath.fake import FakeDatapath
+
+        return FakeDatapath(nics=fake_nics(settings.nics)), FakeGuests(), "bridge"
+    guests = NamespaceGuests(settings.state / "guests")
+    return BridgeDatapath(guests.netns), guests, "bridge"
+
+
+def fake_nics(names: Sequence[str]) -> list[NIC]:
+    """NICs for a host without any: with carrier, at 1 Gbit/s."""
+    return [
+        NIC(device=name, mac=f"02:00:00:00:00:{number:02x}", carrier=True, speed=1000, duplex=True) for number, name in enumerate(names or ("eth0",))
+    ]
+
+
+def prepare(settings: Settings, datapath: Datapath) -> Checkpoint:
+    """Look at the NICs and write down what they have. Raises InUse."""
+    datapath.observe()
+    checkpoint = Checkpoint(settings.state / "checkpoint.json")
+    found = datapath.nics(settings.nics)
+    check_nics(found, settings.nics, datapath.foreign_master, settings.take_over)
+    note(checkpoint, found)
+    return checkpoint
+
+
+def hello_of(settings: Settings, identity: str, backend: str, checkpoint: Checkpoint, nics: tuple[NIC, ...]) -> Hello:
+    """The agent's first word: a NIC taken over is told with the addresses that it brought, wherever they are by now."""
+    brought = {nic.device: nic for nic in checkpoint.load()}
+    told = tuple(
+        msgspec.structs.replace(nic, addresses=brought[nic.device].addresses, gateway=brought[nic.device].gateway)
+        if nic.device in brought
+        else msgspec.structs.replace(nic, addresses=(), gateway="")
+        for nic in nics
+    )
+    return Hello(identity, settings.name, backend, settings.guests, told)
+
+
+async def serve(settings: Settings, datapath: Datapath, guests: Guests, backend: str, checkpoint: Checkpoint) -> None:
+    """Run until SIGTERM or SIGINT. Raises InUse when a take-over had to be given back."""
+    keeper = Keeper(Replica(), datapath, guests, settings.nics)
+    loop = Loop(keeper, settings.link, partial(hello_of, settings, host_uuid(settings.state), backend, checkpoint))
+    running = asyncio.create_task(loop.run())
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, running.cancel)
+    guard = asyncio.create_task(watch_gateway(loop, checkpoint))
+    await asyncio.wait({running, guard}, return_when=asyncio.FIRST_COMPLETED)
+    if guard.done() and guard.exception() is None:
+        await asyncio.wait({running})
+    elif guard.done():
+        running.cancel()
+        await asyncio.wait({running})
+        give_back(datapath, guests, checkpoint)
+        raise guard.exception() or InUse("the take-over was undone")
+    guard.cancel()
+    if not running.cancelled() and running.exception():
+        raise running.exception() or RuntimeError
+
+
+async def watch_gateway(loop: Loop, checkpoint: Checkpoint) -> None:
+    """After a take-over: raises InUse unless each gateway answers in time, through the bridge that has the address now."""
+    await loop.converged.wait()
+    for nic in checkpoint.load():
+        bridge = next((s for s in loop.keeper.datapath.switches().values() if s.uplink and s.uplink.device == nic.device), None)
+        address = next((a.partition("/")[0] for a in nic.addresses if ":" not in a), "")
+        if bridge is None or not nic.gateway or not address:
+            continue
+        if not await asyncio.to_thread(gateway_answers, bridge.bridge, bridge.mac, address, nic.gateway):
+            raise InUse(f"gateway {nic.gateway} did not answer through {bridge.bridge}: the addresses are back on {nic.device}")
+
+
+def run(settings: Settings) -> None:
+    """The whole life of an agent. Raises InUse, OSError."""
+    settings.state.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if settings.netns:
+        enter_netns(settings.netns)
+    datapath, guests, backend = open_host(settings)
+    checkpoint = prepare(settings, datapath)
+    asyncio.run(serve(settings, datapath, guests, backend, checkpoint))
+    datapath.close()
+
+
+def take_down(settings: Settings) -> list[str]:
+    """`xenet down`: nothing of xenet's is left on this host, NICs taken over have their addresses back. What failed, as text."""
+    if settings.netns:
+        enter_netns(settings.netns)
+    datapath, guests, _ = open_host(settings)
+    failures = give_back(datapath, guests, Checkpoint(settings.state / "checkpoint.json"))
+    datapath.close()
+    return [f"{failure.step.text}: {failure.text}" for failure in failures]

@@ -1,0 +1,130 @@
+"""`xenet`: serve a pool, run a host's agent, take a host's networking down, keep a lab."""
+
+import asyncio
+import logging
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from xenet.cli.supervise import serve_with_agent
+
+LOG_FORMAT = "%(asctime)s %(name)s %(levelname)s %(message)s"
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="xenet")
+@click.option("-v", "--verbose", is_flag=True, help="Say more on stderr.")
+def cli(verbose: bool) -> None:
+    """XenServer's network model for any Linux host.
+
+    Example: xenet serve --state /var/lib/xenet --listen 127.0.0.1:0 --nics eth1
+    """
+    logging.basicConfig(level=logging.INFO if verbose else logging.WARNING, format=LOG_FORMAT, stream=sys.stderr)
+
+
+def main() -> None:
+    """The program. Every trouble that a user can mend is one line, exit status 1 (refused or failed) or 2 (wrong usage)."""
+    cli()
+
+
+class Address(click.ParamType[tuple[str, int]]):
+    """ADDRESS:PORT, port 0 for a free one."""
+
+    name = "ADDRESS:PORT"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, int]:
+        host, colon, port = str(value).rpartition(":")
+        if not colon or not host or not port.isdecimal() or int(port) > 65535:
+            self.fail(f"{value!r} is not ADDRESS:PORT, such as 127.0.0.1:0", param, ctx)
+        return host.strip("[]"), int(port)
+
+
+def nic_names(_: click.Context, __: click.Parameter, value: str | None) -> tuple[str, ...]:
+    """`--nics eth0,eth1`; `all`: every physical one, which agents spell as none named."""
+    names = tuple(name.strip() for name in (value or "").split(",") if name.strip())
+    return () if names == ("all",) else names
+
+
+def agent_options(command: Any) -> Any:
+    """The options that describe a host, for `serve` and `agent`."""
+    for option in (
+        click.option("--take-over", is_flag=True, help="Move the addresses of NICs in use to their bridges; undone if the gateway falls silent."),
+        click.option("--guests", type=click.Choice(["tap", "namespace"]), default="tap", show_default=True, help="What VMs are by default."),
+        click.option("--datapath", type=click.Choice(["auto", "bridge", "fake"]), default="auto", show_default=True),
+        click.option("--netns", default="", help="The host's network namespace: a name of `ip netns` or a path."),
+        click.option("--name", default=os.uname().nodename, show_default=True, help="The host's name-label."),
+        click.option("--nics", default="all", callback=nic_names, show_default=True, help="The NICs to manage: eth0,eth1, or all; no other is touched."),
+        click.option("--state", type=click.Path(path_type=Path, file_okay=False), required=True, help="Where this host's state is kept."),
+    ):
+        command = option(command)
+    return command
+
+
+@cli.command()
+@agent_options
+@click.option("--link", required=True, help="The server's link socket (DIR/link of its --state).")
+def agent(**options: Any) -> None:
+    """Keep one host equal to its pool: the agent part of `serve` alone.
+
+    Example: xenet agent --link /var/lib/xenet/link --state /var/lib/xenet/host --nics eth1
+    """
+    from xenet.agent.main import Settings, run
+
+    run_or_say(lambda: run(Settings(**options)))
+
+
+@cli.command()
+@click.option("--state", type=click.Path(path_type=Path, file_okay=False, exists=True), required=True, help="The --state of `serve` or `agent`.")
+@click.option("--netns", default="", help="The host's network namespace, as it was given to `serve`.")
+@click.option("--datapath", type=click.Choice(["auto", "bridge", "fake"]), default="auto")
+def down(state: Path, netns: str, datapath: str) -> None:
+    """Take all of xenet's networking off this host; NICs that were taken over get their addresses back.
+
+    Example: xenet down --state /var/lib/xenet
+    """
+    from xenet.agent.main import Settings, take_down
+
+    home = state / "host" if (state / "host").is_dir() else state
+    failures: list[str] = []
+    settings = Settings(link="", state=home, name="", nics=(), netns=netns, datapath=datapath)
+    run_or_say(lambda: failures.extend(take_down(settings)))
+    for failure in failures:
+        click.echo(failure, err=True)
+    sys.exit(1 if failures else 0)
+
+
+@cli.command()
+@agent_options
+@click.option("--listen", type=Address(), default="127.0.0.1:0", show_default=True, help="Where the API answers; port 0: a free one.")
+@click.option("--store", type=click.Choice(["sqlite", "memory"]), default="sqlite", show_default=True)
+@click.option("--tls/--no-tls", default=False, help="https with a certificate of its own making, or http.")
+@click.option("--password-file", type=click.Path(path_type=Path, exists=True, dir_okay=False), help="Root's password at the first start.")
+@click.option("--www", type=click.Path(path_type=Path, exists=True, file_okay=False), help="Static files to serve at GET /.")
+@click.option("--no-agent", is_flag=True, help="The server alone; hosts come by their own agents.")
+def serve(**options: Any) -> None:
+    """Run a pool's server and the agent of this host.
+
+    Example: xenet serve --state /var/lib/xenet --listen 0.0.0.0:443 --tls --nics eth0,eth1 --take-over
+    """
+    run_or_say(lambda: asyncio.run(serve_with_agent(options)))
+
+
+def run_or_say(work: Any) -> None:
+    """Run; what a user can mend becomes one line and exit status 1."""
+    from xenet.agent.takeover import InUse
+    from xenet.store.base import StoreError
+
+    try:
+        work()
+    except (InUse, StoreError, OSError) as error:
+        click.echo(f"xenet: {error}", err=True)
+        sys.exit(1)
+    except asyncio.CancelledError:
+        sys.exit(0)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,119 @@
+"""The core runs messages: a verb decides on the present state, the store commits, hosts are awaited, the result goes back."""
+
+import asyncio
+import logging
+import os
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from xenet.model.change import Change
+from xenet.model.errors import Failure
+from xenet.model.hidden import NIC, Operation
+from xenet.model.types import Ref
+from xenet.store.base import Store
+from xenet.verbs.call import PATIENCE, Call, Entropy, Outcome, Question, Work, new_task, xml_result
+from xenet.verbs.host import all_gone
+from xenet.verbs.registry import Message
+from xenet.verbs.report import Ended, give_up, take_report, timeout_failure
+
+log = logging.getLogger("xenet.server")
+
+
+class Core:
+    """The pool's state and the calls in flight. All of it runs in one event loop."""
+
+    def __init__(self, store: Store, ask: Callable[[Question], Any], now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
+        self.store = store
+        self.now = now
+        self._ask = ask
+        self._waiting: dict[Ref, asyncio.Future[None]] = {}
+
+    def call(self, message: str, *, asynchronous: bool = False, internal: bool = False) -> Call:
+        return Call(self.store.snapshot(), message, self.now(), Entropy(os.urandom(32)), asynchronous, internal)
+
+    def start(self) -> None:
+        """After a start no host is there yet, and operations that a crash left over get their time anew."""
+        self.store.commit(all_gone(self.call("start")).change)
+        work = Work(self.call("start"))
+        for operation in work.state.all(Operation):
+            work.update(operation, deadline=self.now() + PATIENCE)
+        self.store.commit(work.change())
+
+    # --- running a message -------------------------------------------------------------------------
+
+    async def run(self, message: Message, args: list[Any], *, internal: bool = False) -> Any:
+        """The message's result. Raises Failure; then nothing has changed."""
+        result = message.run(self.call(message.full_name, internal=internal), *args)
+        if isinstance(result, Question):
+            return await self._ask(result)
+        if not isinstance(result, Outcome):
+            return result if result is not None else ""
+        self.store.commit(result.change)
+        if result.operation is not None:
+            await self._settled(result.operation)
+        return result.result
+
+    async def run_as_task(self, message: Message, args: list[Any]) -> Ref:
+        """`Async.`: the task's reference, at once; how it went stands in the task."""
+        try:
+            result = message.run(self.call(message.full_name, asynchronous=True), *args)
+            if isinstance(result, Question):
+                result = await self._ask(result)
+        except Failure as failure:
+            return self._finished_task(message, Change(), failure=failure)
+        if isinstance(result, Outcome) and result.operation is not None:
+            state = self.store.commit(result.change)
+            return state.get(Operation, result.operation).task
+        if isinstance(result, Outcome):
+            return self._finished_task(message, result.change, value=result.result)
+        return self._finished_task(message, Change(), value=result)
+
+    def _finished_task(self, message: Message, change: Change, value: Any = "", failure: Failure | None = None) -> Ref:
+        self.store.commit(change)
+        work = Work(self.call(message.full_name))
+        task = work.put(new_task(work.call, f"Async.{message.full_name}"))
+        result = xml_result(value) if isinstance(value, str) else ""
+        status = "failure" if failure else "success"
+        error = tuple(failure.description) if failure else ()
+        work.update(task, status=status, progress=1.0, finished=self.now(), result=result, error_info=error)
+        self.store.commit(work.change())
+        return task.ref
+
+    async def _settled(self, operation: Ref) -> None:
+        future = asyncio.get_running_loop().create_future()
+        self._waiting[operation] = future
+        try:
+            await future
+        finally:
+            self._waiting.pop(operation, None)
+
+    # --- what hosts say ----------------------------------------------------------------------------
+
+    def reported(self, host: Ref, revision: int, failures: Mapping[str, str], nics: tuple[NIC, ...] | None) -> None:
+        change, ended = take_report(self.call("report"), host, revision, failures, nics)
+        self._commit_end(change, ended)
+
+    def host_left(self, host: Ref) -> None:
+        """A dead agent: what it was to do is taken back."""
+        for operation in list(self.store.snapshot().all(Operation)):
+            if host in operation.waiting:
+                self._commit_end(*give_up(self.call("host left"), operation.ref, Failure("CANNOT_CONTACT_HOST", host)))
+
+    def expire(self) -> None:
+        """Give up the operations whose time is over."""
+        for operation in list(self.store.snapshot().all(Operation)):
+            if operation.deadline <= self.now():
+                call = self.call("time-out")
+                self._commit_end(*give_up(call, operation.ref, timeout_failure(call, operation)))
+
+    def _commit_end(self, change: Change, ended: list[Ended]) -> None:
+        self.store.commit(change)
+        for end in ended:
+            future = self._waiting.get(end.operation)
+            if future is None or future.done():
+                continue
+            if end.failure is None:
+                future.set_result(None)
+            else:
+                future.set_exception(end.failure)

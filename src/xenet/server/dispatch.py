@@ -1,0 +1,95 @@
+"""From a method name and loose values to a message, its typed arguments and its result: XenServer's checks, in XenServer's order."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from xenet.model.classes import API
+from xenet.model.declare import APIType, public_fields
+from xenet.model.errors import Failure
+from xenet.model.types import Qualifier
+from xenet.server.builtin import BUILTIN, WITHOUT_SESSION, Context
+from xenet.server.core import Core
+from xenet.server.events import Events
+from xenet.server.http import Origin
+from xenet.server.sessions import Sessions
+from xenet.verbs.catalogue import MESSAGES
+from xenet.verbs.registry import Message
+from xenet.wire import values
+
+CLASSES = {cls.xenapi: cls for cls in API}
+ALIVE = "system.isAlive:"
+
+
+class Dispatcher:
+    """Answers calls; one for all listeners."""
+
+    def __init__(self, core: Core, sessions: Sessions, events: Events) -> None:
+        self.core = core
+        self.sessions = sessions
+        self.events = events
+
+    async def __call__(self, method: str, params: list[Any], origin: Origin) -> Any:
+        """The result as a plain value. Raises Failure."""
+        if method == "system.listMethods":
+            return list_methods()
+        if method.startswith(ALIVE):
+            return True
+        message, asynchronous = find(method)
+        session, given = self._session_of(message, method, params)
+        context = Context(self.core.store, self.sessions, self.events, session, origin.local)
+        if session or message.full_name not in WITHOUT_SESSION:
+            self.sessions.check(session)
+        args = decode_args(message, given)
+        if message.full_name in BUILTIN:
+            result = await message.run(context, *args)
+            return "" if result is None else result
+        if asynchronous:
+            return await self.core.run_as_task(message, args)
+        return await self.core.run(message, args)
+
+    def _session_of(self, message: Message, method: str, params: list[Any]) -> tuple[str, list[Any]]:
+        """The session reference and the other parameters. Raises MESSAGE_PARAMETER_COUNT_MISMATCH [method, expected, received]."""
+        leading = 0 if message.full_name in WITHOUT_SESSION else 1
+        given = len(params) - leading
+        required = sum(param.required for param in message.params)
+        if not required <= given <= len(message.params):
+            raise Failure("MESSAGE_PARAMETER_COUNT_MISMATCH", method, str(required), str(max(given, 0)))
+        if not leading:
+            return "", params
+        return values.decode(APIType("string"), params[0], "session_id"), params[1:]
+
+
+def find(method: str) -> tuple[Message, bool]:
+    """The message by its name, `class.message` or `class_message`, and whether it is asked for as a task. Raises MESSAGE_METHOD_UNKNOWN."""
+    asynchronous = method.startswith("Async.")
+    name = method.removeprefix("Async.")
+    message = MESSAGES.get(name) or BUILTIN.get(name) or _UNDERSCORED.get(name)
+    if message is None or (asynchronous and not message.asynchronous):
+        raise Failure("MESSAGE_METHOD_UNKNOWN", method)
+    return message, asynchronous
+
+
+_UNDERSCORED = {f"{m.cls}_{m.name}": m for m in (*MESSAGES.values(), *BUILTIN.values())}
+
+
+def list_methods() -> list[str]:
+    shown = [m for m in (*MESSAGES.values(), *BUILTIN.values()) if not m.hidden]
+    names = [m.full_name for m in shown]
+    return sorted([*names, *(f"Async.{m.full_name}" for m in shown if m.asynchronous), "system.listMethods"])
+
+
+def decode_args(message: Message, given: list[Any]) -> list[Any]:
+    """Typed arguments, defaults filled in. Raises FIELD_TYPE_ERROR, INVALID_VALUE."""
+    args = [_decode(param.type, value, param.name) for param, value in zip(message.params, given, strict=False)]
+    return args + [param.default for param in message.params[len(args) :]]
+
+
+def _decode(type_: APIType, value: Any, field: str) -> Any:
+    if type_.kind != "record":
+        return values.decode(type_, value, field)
+    if not isinstance(value, Mapping):
+        raise Failure("FIELD_TYPE_ERROR", field)
+    fields = public_fields(CLASSES[type_.name])
+    # Clients send whole records; what a constructor does not take is not looked at, so that it cannot be wrong.
+    taken = {name: f for name, f in fields.items() if f.qualifier is not Qualifier.RO}
+    return {name: values.decode(f.type, value[name], name) for name, f in taken.items() if name in value}

@@ -1,0 +1,141 @@
+"""The hub of the hosts: it sends each connected agent the state and every commit, and takes in what agents say."""
+
+import asyncio
+import logging
+from itertools import count
+from pathlib import Path
+
+import msgspec
+
+from xenet.link.channel import Channel
+from xenet.link.messages import REPLICATED, Answer, Ask, Delta, FromAgent, Hello, Report, Snapshot
+from xenet.model.change import Change, edit_between
+from xenet.model.errors import Failure
+from xenet.model.hidden import Edit
+from xenet.model.state import PoolState
+from xenet.model.types import Ref
+from xenet.server.core import Core
+from xenet.store.base import LogEntry, Store
+from xenet.verbs.call import Question
+from xenet.verbs.host import gone, hello
+
+log = logging.getLogger("xenet.server")
+ANSWER_WITHIN = 10.0
+"""Seconds that a host has to answer a question."""
+
+
+class Hosts:
+    """The links to the agents, by host."""
+
+    def __init__(self, store: Store) -> None:
+        self.store = store
+        self.core: Core
+        self.arrived = asyncio.Event()
+        """Set when a host has first reported: its networks are up."""
+        self._links: dict[Ref, Channel[FromAgent]] = {}
+        self._asked: dict[int, asyncio.Future[list[dict[str, str]]]] = {}
+        self._numbers = count(1)
+        self._server: asyncio.Server | None = None
+        self._serving: set[asyncio.Task[None]] = set()
+        store.watch(self._committed)
+
+    async def listen(self, path: Path) -> None:
+        """Wait for agents at a socket that only this user may open."""
+        path.unlink(missing_ok=True)
+        self._server = await asyncio.start_unix_server(self._serve, path)
+        path.chmod(0o600)
+
+    async def close(self) -> None:
+        if self._server is not None:
+            self._server.close()
+        for task in list(self._serving):
+            task.cancel()
+        await asyncio.gather(*self._serving, return_exceptions=True)
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        me = asyncio.current_task()
+        assert me is not None
+        self._serving.add(me)
+        channel: Channel[FromAgent] = Channel(reader, writer, FromAgent)
+        try:
+            first = await channel.receive()
+            if isinstance(first, Hello):
+                await self._serve_host(channel, first)
+        except (asyncio.IncompleteReadError, OSError, msgspec.MsgspecError) as error:
+            log.info("a link ended: %s", error)
+        except asyncio.CancelledError:
+            log.debug("the server closes its links")
+        finally:
+            self._serving.discard(me)
+            channel.close()
+
+    async def _serve_host(self, channel: Channel[FromAgent], first: Hello) -> None:
+        host = self._welcome(channel, first)
+        try:
+            while True:
+                self._take(host, await channel.receive())
+        finally:
+            if self._links.get(host) is channel:
+                self._leave(host)
+
+    def _welcome(self, channel: Channel[FromAgent], first: Hello) -> Ref:
+        call = self.core.call("hello")
+        outcome = hello(call, first.host, first.name, first.backend, first.nics, first.guests)
+        state = self.store.commit(outcome.change)
+        host: Ref = outcome.result
+        channel.send(Snapshot(host, state.revision, snapshot_edits(state)))
+        self._links[host] = channel
+        log.info("host %s is here", first.name)
+        return host
+
+    def _leave(self, host: Ref) -> None:
+        del self._links[host]
+        self.store.commit(gone(self.core.call("gone"), host).change)
+        self.core.host_left(host)
+
+    def _take(self, host: Ref, message: FromAgent) -> None:
+        if isinstance(message, Report):
+            self.core.reported(host, message.revision, message.failures, message.nics)
+            self.arrived.set()
+        elif isinstance(message, Answer) and message.id in self._asked:
+            self._asked.pop(message.id).set_result(message.value)
+
+    def _committed(self, state: PoolState, change: Change, entries: list[LogEntry]) -> None:
+        """Send a commit to the hosts: what they keep a copy of, or an empty delta to one that an operation waits for."""
+        edits = tuple(edit for edit in change.edits if edit.cls in REPLICATED)
+        awaited = {host for edit in change.edits if edit.cls == "operation" and edit.before is None for host in _waiting(edit)}
+        for host, channel in self._links.items():
+            if edits or host in awaited:
+                channel.send(Delta(state.revision, edits))
+
+    async def ask(self, question: Question) -> object:
+        """What the hosts say, put together by the question. Raises CANNOT_CONTACT_HOST [host]."""
+        said = {host: await self._ask_one(host, question) for host in question.hosts}
+        return question.answer(said)
+
+    async def _ask_one(self, host: Ref, question: Question) -> list[dict[str, str]]:
+        channel = self._links.get(host)
+        if channel is None:
+            raise Failure("CANNOT_CONTACT_HOST", host)
+        number = next(self._numbers)
+        future = self._asked[number] = asyncio.get_running_loop().create_future()
+        channel.send(Ask(number, question.topic, question.subject))
+        try:
+            return await asyncio.wait_for(future, ANSWER_WITHIN)
+        except TimeoutError:
+            raise Failure("CANNOT_CONTACT_HOST", host) from None
+        finally:
+            self._asked.pop(number, None)
+
+
+def _waiting(edit: Edit) -> tuple[Ref, ...]:
+    waiting: tuple[Ref, ...] = (edit.after or {}).get("waiting", ())
+    return waiting
+
+
+def snapshot_edits(state: PoolState) -> tuple[Edit, ...]:
+    """The replicated records as edits from nothing."""
+    records = (record for name in sorted(REPLICATED) for record in state.tables.get(name, {}).values())
+    return tuple(edit for record in records if (edit := edit_between(record.xenapi, record.ref, None, record)) is not None)
+
+

@@ -1,0 +1,98 @@
+"""Starting the server: its store, its listeners, and its orderly end."""
+
+import asyncio
+import logging
+import signal
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+
+import msgspec
+
+from xenet.server import passwords
+from xenet.server.core import Core
+from xenet.server.dispatch import Dispatcher
+from xenet.server.events import Events
+from xenet.server.hosts import Hosts
+from xenet.server.http import make_app
+from xenet.server.listeners import Listeners
+from xenet.server.sessions import PENALTY, Sessions
+from xenet.server.tls import server_context
+from xenet.store.base import Store
+from xenet.store.memory import MemoryStore
+from xenet.store.sqlite import SqliteStore
+
+log = logging.getLogger("xenet.server")
+TICK = 1.0
+"""Seconds between looks at operations whose time is over."""
+
+
+class Settings(msgspec.Struct, frozen=True):
+    """What a server is started with."""
+
+    state: Path
+    host: str
+    port: int
+    store: str = "sqlite"
+    tls: bool = False
+    password: str = ""
+    www: Path | None = None
+    penalty: float = PENALTY
+
+
+class Server:
+    """All that runs in the server's event loop."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.store: Store = MemoryStore() if settings.store == "memory" else SqliteStore(settings.state / "xenet.db")
+        self.hosts = Hosts(self.store)
+        self.core = Core(self.store, self.hosts.ask)
+        self.hosts.core = self.core
+        self.sessions = Sessions(self.store, lambda: datetime.now(UTC), settings.penalty)
+        self.events = Events(self.store)
+        app = make_app(Dispatcher(self.core, self.sessions, self.events), www=settings.www)
+        self.listeners = Listeners(app, server_context(settings.state, [settings.host]) if settings.tls else None)
+        self.new_password: str | None = None
+        """Root's password, where this start made it by chance."""
+        self.port = 0
+
+    async def start(self) -> None:
+        """Raises OSError where an address or a socket cannot be had, StoreError."""
+        self.new_password = passwords.ensure_root(self.store, self.settings.password or None)
+        self.core.start()
+        await self.hosts.listen(self.settings.state / "link")
+        await self.listeners.open_unix(self.settings.state / "xapi")
+        self.port = await self.listeners.open_tcp(self.settings.host, self.settings.port, tls=self.settings.tls)
+
+    @property
+    def url(self) -> str:
+        host = f"[{self.settings.host}]" if ":" in self.settings.host else self.settings.host
+        return f"{'https' if self.settings.tls else 'http'}://{host}:{self.port}/"
+
+    async def tick(self) -> None:
+        """Watch the clock for operations, for ever."""
+        while True:
+            await asyncio.sleep(TICK)
+            self.core.expire()
+
+    async def close(self) -> None:
+        await self.listeners.close()
+        await self.hosts.close()
+        self.store.close()
+
+
+async def serve(settings: Settings, ready: Callable[[Server], None]) -> None:
+    """Run until SIGTERM or SIGINT; `ready` is called when the server answers."""
+    server = Server(settings)
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    ticking = asyncio.create_task(server.tick())
+    try:
+        await server.start()
+        ready(server)
+        await stop.wait()
+    finally:
+        ticking.cancel()
+        await server.close()
