@@ -26,7 +26,7 @@ test-long: setup  ## all tests, with the full products of the walks (for nights)
 lint: setup  ## ruff, mypy --strict, and the one way of the imports
 	@$(PYTHON_ENV)/ruff check $(CODE)
 	@$(PYTHON_ENV)/mypy $(TYPED)
-	@PYTHONPATH=. $(PYTHON_ENV)/lint-imports
+	@PYTHONPATH=. $(PYTHON_ENV)/lint-imports --no-logo
 
 bench: setup  ## the benchmarks; figures go into bench/RESULTS.md
 	@$(PYTHON_ENV)/python -m bench $(ARGS)
