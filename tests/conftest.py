@@ -1,0 +1,33 @@
+"""What holds for all tests: how many cases hypothesis draws, and where tests with real devices can run."""
+
+import os
+from functools import cache
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+from tests.netns import Namespace
+
+# No deadline: the machine may be busy, and a wall time says nothing of the code.
+settings.register_profile("short", derandomize=True, deadline=None, print_blob=True)
+settings.register_profile("long", max_examples=2000, deadline=None, print_blob=True, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("long" if os.environ.get("XENET_LONG") else "short")
+
+
+@cache
+def why_no_namespaces() -> str:
+    """The kernel's reason why this process may not make network namespaces; empty when it may."""
+    try:
+        Namespace().close()
+    except OSError as error:
+        return str(error)
+    return ""
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    if item.get_closest_marker("kernel") is None or not why_no_namespaces():
+        return
+    reason = f"needs root and network namespaces (`unshare -Urn` will do): {why_no_namespaces()}"
+    if os.environ.get("CI"):
+        pytest.fail(reason)  # where all must run, a skipped test is a hole
+    pytest.skip(reason)
