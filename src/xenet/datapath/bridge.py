@@ -79,12 +79,6 @@ class BridgeDatapath:
         return link is not None and not is_ours(link)
 
     def foreign_master(self, device: str) -> str | None:
-        """The bridge or bond that holds this NIC and is not ours."""
-        link = self._kernel.table.link(device)
-        master = self._kernel.table.link(link.master) if link is not None and link.master else None
-        return master.name if master is not None and not is_ours(master) else None
-
-    def foreign_master(self, device: str) -> str | None:
         """The device that holds this NIC as its port, when that is none of ours."""
         master = foreign_master(self._kernel.table, device)
         return master.name if master else None
