@@ -9,7 +9,8 @@ alone and under 1 ms in company.
 import re
 
 from xenet.datapath.links import Link
-from xenet.plan.view import GuestKind, PortView
+from xenet.model.guests import GuestKind
+from xenet.plan.view import PortView
 
 LIVE = 0x58454E01
 DEAD = 0x58454E02

@@ -31,12 +31,14 @@ def find_nics(table: Table) -> list[Link]:
     a foreign bridge's ports."""
     links = sorted((link for link in table.links() if not is_ours(link)), key=lambda link: link.name)
     physical = [link for link in links if _parent(link)]
-    return physical or [link for link in links if link.kind == "veth" and not _foreign_port(table, link)]
+    return physical or [link for link in links if link.kind == "veth" and not foreign_master(table, link.name)]
 
 
-def _foreign_port(table: Table, link: Link) -> bool:
-    master = table.link(link.master)
-    return master is not None and not is_ours(master)
+def foreign_master(table: Table, device: str) -> Link | None:
+    """What holds this device as its port, when that is none of ours."""
+    link = table.link(device)
+    master = table.link(link.master) if link else None
+    return master if master and not is_ours(master) else None
 
 
 def _facts(table: Table, ioctl: socket.socket, link: Link) -> NIC:

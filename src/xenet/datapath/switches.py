@@ -7,8 +7,9 @@ from xenet.datapath.addresses import LINK, add_address, add_route, remove_addres
 from xenet.datapath.batch import failure_of
 from xenet.datapath.kernel import Kernel, Refused
 from xenet.datapath.links import EUI64, Link, create_bridge, set_link
-from xenet.datapath.mark import LIVE, is_ours, is_remnant, is_switch, port_view, switch_alias, words
+from xenet.datapath.mark import LIVE, is_ours, is_remnant, port_view, switch_alias, words
 from xenet.datapath.netlink import NetlinkError
+from xenet.datapath.nics import foreign_master
 from xenet.plan.steps import (
     AddAddress,
     AddRoute,
@@ -62,8 +63,11 @@ class Switches:
         self._kernel.run(set_link(want.bridge, up=want.up))
 
     def change(self, step: SetSwitch) -> None:
-        link = self._kernel.own(step.switch.bridge)
-        self._kernel.run(set_link(link.index, mac=step.switch.mac, mtu=step.switch.mtu, up=step.switch.up))
+        link, want = self._kernel.own(step.switch.bridge), step.switch
+        alias = switch_alias(want.network, words(link.alias).get("uplink", ""))
+        self._kernel.run(set_link(link.index, mac=want.mac, mtu=want.mtu, up=want.up, alias=alias))
+        if not want.up:
+            self._kernel.ask(link.index)
 
     def delete(self, steps: Sequence[DeleteSwitch]) -> list[StepFailure]:
         """All at one go. Ports that are not ours are released by the kernel."""
@@ -106,8 +110,7 @@ class Switches:
     def _check_free(self, nic: Link) -> None:
         if is_ours(nic):
             raise Refused(f"{nic.name} is a port or a bridge, not a NIC")
-        master = self._kernel.table.link(nic.master)
-        if master and not is_switch(master):
+        if master := foreign_master(self._kernel.table, nic.name):
             raise Refused(f"{nic.name} belongs to {master.name}, which is not xenet's")
 
     def _quieten(self, nic: Link) -> None:
@@ -137,20 +140,24 @@ class Switches:
             self._name_uplink(bridge, "")
 
     def add_address(self, step: AddAddress) -> None:
-        self._kernel.run(add_address(self._kernel.own(step.bridge).index, step.address), errno.EEXIST)
+        self._kernel.run(add_address(self._holder(step.bridge).index, step.address), errno.EEXIST)
 
     def remove_address(self, step: RemoveAddress) -> None:
-        link = self._kernel.table.link(step.device)
-        if link and link.kind == "bridge" and not is_switch(link):
-            raise Refused(f"{step.device} is not xenet's")
-        if link:
-            self._kernel.run(remove_address(link.index, step.address), errno.EADDRNOTAVAIL, errno.ENODEV)
+        if self._kernel.table.link(step.device):
+            self._kernel.run(remove_address(self._holder(step.device).index, step.address), errno.EADDRNOTAVAIL, errno.ENODEV)
 
     def add_route(self, step: AddRoute) -> None:
-        self._kernel.run(add_route(self._kernel.own(step.bridge).index, step.route), errno.EEXIST)
+        self._kernel.run(add_route(self._holder(step.bridge).index, step.route), errno.EEXIST)
 
     def remove_route(self, step: RemoveRoute) -> None:
-        link = self._kernel.table.link(step.bridge)
-        if link:
-            self._kernel.own(step.bridge)
-            self._kernel.run(remove_route(link.index, step.route), errno.ESRCH)
+        if self._kernel.table.link(step.bridge):
+            self._kernel.run(remove_route(self._holder(step.bridge).index, step.route), errno.ESRCH, errno.ENODEV)
+
+    def _holder(self, device: str) -> Link:
+        """What may hold an address: a bridge of ours, or a NIC, to and from which addresses move. Raises Refused."""
+        link = self._kernel.table.link(device)
+        if link is None:
+            raise Refused(f"there is no device {device}")
+        if link.kind == "bridge" or is_ours(link):
+            return self._kernel.own(device)
+        return link

@@ -1,0 +1,254 @@
+"""A datapath that is only a model in memory: for tests of what stands above, and for a host that shall have no packets.
+
+It does what the real ones do, order and refusals included, and on demand what they do at their worst: a step fails, the process dies
+between two steps, somebody else changes the host.
+"""
+
+import os
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from xenet.datapath.base import FDBEntry
+from xenet.datapath.batch import carry_out, failure_of
+from xenet.datapath.kernel import Refused
+from xenet.model.hidden import NIC
+from xenet.plan import steps as s
+from xenet.plan.view import PortView, SwitchView, UplinkView
+
+replace = msgspec.structs.replace
+
+
+class Crash(Exception):
+    """The process died here: what was done stays, nothing is reported."""
+
+
+class FakeDatapath:
+    """A host with these NICs, and with these bridges that are another's (bridge -> the NICs that it holds)."""
+
+    def __init__(self, nics: Iterable[NIC] = (), foreign: Mapping[str, Sequence[str]] | None = None) -> None:
+        self.hardware = {nic.device: nic for nic in nics}
+        self.others = dict(foreign or {})
+        self.state: dict[str, SwitchView] = {}
+        self.tables: dict[str, list[FDBEntry]] = {}
+        """What `fdb` answers."""
+        self.dead: list[str] = []
+        """Ports out of service that `reap` deletes."""
+        self.done: list[s.Step] = []
+        """Every step that came to pass, in order."""
+        self._fail: tuple[int, str, bool] | None = None
+        self._crash: int | None = None
+        self._touched: set[str] = set()
+        self._news, self._bell = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+        self._acts: dict[type[s.Step], Callable[[Any], None]] = {
+            s.CreateSwitch: self._create_switch,
+            s.SetSwitch: self._set_switch,
+            s.DeleteSwitch: self._delete_switch,
+            s.AttachUplink: self._attach,
+            s.DetachUplink: self._detach,
+            s.CreatePort: self._create_port,
+            s.SetPort: self._set_port,
+            s.RemovePort: self._remove_port,
+            s.AddAddress: self._add_address,
+            s.RemoveAddress: self._remove_address,
+            s.AddRoute: self._add_route,
+            s.RemoveRoute: self._remove_route,
+        }
+
+    # --- what tests do to it -----------------------------------------------------------------------
+
+    def fail_at(self, k: int, text: str = "made to fail", retry: bool = False) -> None:
+        """The k-th step from now fails; 1 is the next one."""
+        self._fail = (k, text, retry)
+
+    def crash_at(self, k: int) -> None:
+        """After k more steps `do` raises Crash."""
+        self._crash = k
+
+    def disturb(self, bridge: str, switch: SwitchView | None) -> None:
+        """Somebody else changed this switch (None: deleted it), and the kernel says so."""
+        if switch is None:
+            self.state.pop(bridge, None)
+        else:
+            self.state[bridge] = switch
+        self._touched.add(bridge)
+        os.write(self._bell, b"!")
+
+    # --- Datapath ----------------------------------------------------------------------------------
+
+    def observe(self) -> None:
+        self._touched |= self.state.keys()
+
+    def fileno(self) -> int:
+        return self._news
+
+    def refresh(self) -> set[str]:
+        try:
+            while os.read(self._news, 4096):
+                pass
+        except BlockingIOError:
+            touched, self._touched = self._touched, set()
+            return touched
+        raise AssertionError("unreachable: the pipe's other end is this object's own")
+
+    def switches(self) -> dict[str, SwitchView]:
+        return dict(self.state)
+
+    def switch(self, bridge: str) -> SwitchView | None:
+        return self.state.get(bridge)
+
+    def nics(self, devices: Sequence[str]) -> list[NIC]:
+        return [self.hardware[device] for device in (devices or sorted(self.hardware)) if device in self.hardware]
+
+    def foreign(self, bridge: str) -> bool:
+        return bridge in self.others
+
+    def foreign_master(self, device: str) -> str | None:
+        return next((bridge for bridge, nics in self.others.items() if device in nics), None)
+
+    def fdb(self, bridge: str) -> list[FDBEntry]:
+        return list(self.tables.get(bridge, ()))
+
+    def reap(self) -> int:
+        self.dead.clear()
+        return 0
+
+    def close(self) -> None:
+        os.close(self._news)
+        os.close(self._bell)
+
+    def do(self, steps: Sequence[s.Step]) -> list[s.StepFailure]:
+        return carry_out(steps, self._run)
+
+    def _run(self, run: Sequence[s.Step]) -> list[s.StepFailure]:
+        return [failure for step in run if (failure := self._step(step))]
+
+    def _step(self, step: s.Step) -> s.StepFailure | None:
+        if self._crash is not None:
+            if self._crash == 0:
+                self._crash = None
+                raise Crash
+            self._crash -= 1
+        if self._fail:
+            k, text, retry = self._fail
+            self._fail = (k - 1, text, retry) if k > 1 else None
+            if k == 1:
+                return s.StepFailure(step, text, retry)
+        try:
+            self._acts[type(step)](step)
+        except Refused as error:
+            return failure_of(step, error)
+        self.done.append(step)
+        return None
+
+    # --- steps -------------------------------------------------------------------------------------
+
+    def _own(self, bridge: str) -> SwitchView:
+        if bridge in self.others:
+            raise Refused(f"{bridge} is not xenet's")
+        if bridge not in self.state:
+            raise Refused(f"there is no bridge {bridge}")
+        return self.state[bridge]
+
+    def _put(self, switch: SwitchView) -> None:
+        self.state[switch.bridge] = switch
+        self._touched.add(switch.bridge)
+
+    def _create_switch(self, step: s.CreateSwitch) -> None:
+        want = step.switch
+        if want.bridge in self.others:
+            raise Refused(f"{want.bridge} exists and is another's")
+        have = self.state.get(want.bridge, SwitchView(want.bridge, want.network, mac="02:00:00:00:00:00"))
+        if have.network != want.network:
+            raise Refused(f"{want.bridge} serves another network")
+        self._put(replace(have, mac=want.mac or have.mac, mtu=want.mtu, up=want.up))
+
+    def _set_switch(self, step: s.SetSwitch) -> None:
+        want, have = step.switch, self._own(step.switch.bridge)
+        self._put(replace(have, network=want.network, mac=want.mac or have.mac, mtu=want.mtu, up=want.up))
+
+    def _delete_switch(self, step: s.DeleteSwitch) -> None:
+        if step.bridge not in self.state and step.bridge not in self.others:
+            return
+        have = self._own(step.bridge)
+        if have.ports or have.uplink:
+            raise Refused(f"{step.bridge} still has {', '.join(sorted([*have.ports, *([have.uplink.device] if have.uplink else [])]))}")
+        del self.state[step.bridge]
+        self._touched.add(step.bridge)
+
+    def _attach(self, step: s.AttachUplink) -> None:
+        have, device = self._own(step.bridge), step.uplink.device
+        if device not in self.hardware:
+            raise Refused(f"there is no NIC {device}")
+        if master := self.foreign_master(device):
+            raise Refused(f"{device} belongs to {master}, which is not xenet's")
+        for other in list(self.state.values()):
+            if other.uplink and other.uplink.device == device:
+                self._put(replace(other, uplink=None))
+        self.hardware[device] = replace(self.hardware[device], mtu=step.uplink.mtu)
+        self._put(replace(self.state[have.bridge], uplink=UplinkView(device, step.uplink.mtu, step.uplink.up)))
+
+    def _detach(self, step: s.DetachUplink) -> None:
+        have = self._own(step.bridge)
+        if have.uplink and have.uplink.device == step.device:
+            self._put(replace(have, uplink=None))
+
+    def _holder(self, device: str) -> SwitchView | None:
+        """The switch that has this port."""
+        return next((switch for switch in self.state.values() if device in switch.ports), None)
+
+    def _without(self, device: str) -> None:
+        if holder := self._holder(device):
+            self._put(replace(holder, ports={name: port for name, port in holder.ports.items() if name != device}))
+
+    def _with(self, bridge: str, port: PortView) -> None:
+        have = self._own(bridge)
+        self._put(replace(have, ports={**have.ports, port.device: port}))
+
+    def _create_port(self, step: s.CreatePort) -> None:
+        if self._holder(step.port.device):
+            raise Refused(f"{step.port.device} or the guest's eth{step.port.index} exists already")
+        self._with(step.bridge, step.port)
+        self.dead = [device for device in self.dead if device != step.port.device]
+
+    def _set_port(self, step: s.SetPort) -> None:
+        self._own(step.bridge)
+        holder = self._holder(step.port.device)
+        if holder is None:
+            raise Refused(f"there is no device {step.port.device}")
+        port = replace(holder.ports[step.port.device], mtu=step.port.mtu, up=step.port.up)
+        self._without(port.device)
+        self._with(step.bridge, port)
+
+    def _remove_port(self, step: s.RemovePort) -> None:
+        if self._holder(step.port.device):
+            self._without(step.port.device)
+            self.dead.append(step.port.device)
+
+    def _add_address(self, step: s.AddAddress) -> None:
+        if nic := self.hardware.get(step.bridge):
+            self.hardware[step.bridge] = replace(nic, addresses=tuple(sorted({*nic.addresses, step.address})))
+        else:
+            have = self._own(step.bridge)
+            self._put(replace(have, addresses=tuple(sorted({*have.addresses, step.address}))))
+
+    def _remove_address(self, step: s.RemoveAddress) -> None:
+        if nic := self.hardware.get(step.device):
+            self.hardware[step.device] = replace(nic, addresses=tuple(a for a in nic.addresses if a != step.address))
+        elif step.device in self.state or step.device in self.others:
+            have = self._own(step.device)
+            self._put(replace(have, addresses=tuple(a for a in have.addresses if a != step.address)))
+
+    def _add_route(self, step: s.AddRoute) -> None:
+        if nic := self.hardware.get(step.bridge):
+            self.hardware[step.bridge] = replace(nic, gateway=step.route.gateway)
+        else:
+            have = self._own(step.bridge)
+            others = {route for route in have.routes if route.destination != step.route.destination}
+            self._put(replace(have, routes=tuple(sorted({*others, step.route}))))
+
+    def _remove_route(self, step: s.RemoveRoute) -> None:
+        if step.bridge in self.state or step.bridge in self.others:
+            have = self._own(step.bridge)
+            self._put(replace(have, routes=tuple(route for route in have.routes if route != step.route)))
