@@ -1,6 +1,10 @@
 """Refusals: XenAPI error codes with their parameters, as data for clients and as one exception within xenet."""
 
-from xenet.model.types import Ref
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    # Only to check types: xe needs Failure alone and would wait 40 ms for msgspec.
+    from xenet.model.types import Ref
 
 
 class Failure(Exception):
@@ -35,11 +39,11 @@ def invalid_value(field: str, value: str) -> Failure:
     return Failure("INVALID_VALUE", field, value)
 
 
-def bad_power_state(vm: Ref, expected: str, actual: str) -> Failure:
+def bad_power_state(vm: "Ref", expected: str, actual: str) -> Failure:
     return Failure("VM_BAD_POWER_STATE", vm, expected.lower(), actual.lower())
 
 
-def in_progress(cls: str, ref: Ref, operations: str, tasks: str) -> Failure:
+def in_progress(cls: str, ref: "Ref", operations: str, tasks: str) -> Failure:
     return Failure("OTHER_OPERATION_IN_PROGRESS", cls, ref, operations, tasks)
 
 
