@@ -60,7 +60,7 @@ class Request(NamedTuple):
 
 
 class Gone(Exception):
-    """The client went away."""
+    """Nobody is left to answer: the client went away, or the server is about to."""
 
 
 Message = MutableMapping[str, Any]
@@ -147,6 +147,9 @@ async def _encoded(request: Request, origin: Origin, receive: Receive, dispatch:
         return request.fault(fault.code, fault.text)
     except Gone:
         raise
+    except asyncio.CancelledError:  # the server stops, and this call outlived its grace
+        log.warning("%s was cut off", request.method)
+        raise Gone from None
     except Exception as error:
         log.exception("%s failed unexpectedly", request.method)
         return request.failure(internal(f"{type(error).__name__}: {error}").description)

@@ -46,5 +46,5 @@ def find_file(root: Path, path: str) -> Path | None:
         found = (root / path.lstrip("/")).resolve()
         found = found / "index.html" if found.is_dir() else found
         return found if found.resolve().is_relative_to(root) and found.is_file() else None
-    except (OSError, ValueError):  # a name too long, a loop of links, a null character
+    except (OSError, ValueError, RuntimeError):  # a name too long, a null character, a loop of links (RuntimeError until Python 3.13)
         return None
