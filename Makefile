@@ -35,6 +35,6 @@ lock:  ## write the lock files anew from pyproject.toml (ARGS=--upgrade takes th
 	@bash tools/lock.sh $(ARGS)
 
 clean:  ## take away what aborted runs left: labs, caches, builds
-	@if [ -x $(PYTHON_ENV)/xenet ] && [ -d src/xenet/cli ]; then $(PYTHON_ENV)/xenet lab clean; fi
 	@rm -rf .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .grimp_cache .hypothesis .cache build dist
 	@find $(CODE) -name __pycache__ -type d -prune -exec rm -rf {} +
+	@if $(PYTHON_ENV)/xenet lab clean --help >/dev/null 2>&1; then $(PYTHON_ENV)/xenet lab clean; fi
