@@ -1,0 +1,47 @@
+"""How a refusal reads: its description, then one line for each parameter, with references as `uuid (name)`."""
+
+from collections.abc import Callable
+from typing import Any
+
+from xenet.cli.xe.error_texts import CLASSES, TEXTS
+from xenet.client import Unreachable
+from xenet.model.errors import Failure
+
+Call = Callable[..., Any]
+_REF = "OpaqueRef:"
+_PLURAL = ("pifs", "vifs")
+
+
+def describe(failure: Failure, call: Call | None = None) -> str:
+    """The lines for standard error. `call` looks up the names of references; without it they stay as they are."""
+    if failure.code == "SESSION_AUTHENTICATION_FAILED":
+        return "Authentication failed\n"
+    if failure.code not in TEXTS:
+        return f"Error code: {failure.code}\nError parameters: {', '.join(failure.params)}\n"
+    text, spec = TEXTS[failure.code]
+    names = spec.split()
+    if names and names[-1] in _PLURAL:
+        names = names[:-1] + names[-1:] * (len(failure.params) - len(names) + 1)
+    lines = [f"{name}: {_shown(value, _class_of(name, failure), call)}" for name, value in zip(names, failure.params, strict=False)]
+    lines += [f"{name}: <unknown>" for name in names[len(failure.params) :]]
+    lines += [f"<extra>: {_shown(value, '', call)}" for value in failure.params[len(names) :]]
+    return "".join(f"{line}\n" for line in (text, *lines))
+
+
+def _class_of(name: str, failure: Failure) -> str:
+    """The class of what a parameter refers to: HANDLE_INVALID and its like say it in their first one."""
+    if name in ("handle", "object", "ref") and len(failure.params) > 1:
+        return failure.params[0]
+    return CLASSES.get(name, "")
+
+
+def _shown(value: str, cls: str, call: Call | None) -> str:
+    """A reference as `uuid (name)`, or as it is when that cannot be found out."""
+    if not (cls and call and value.startswith(_REF)):
+        return value
+    try:
+        record = call(f"{cls}.get_record", value)
+    except (Failure, Unreachable):
+        return value
+    name = record.get("name_label") or record.get("device")
+    return f"{record['uuid']} ({name})" if name else str(record["uuid"])

@@ -1,0 +1,37 @@
+"""Commands on the pool and its hosts that ask or say something first."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from xenet.cli.xe.context import Context
+from xenet.cli.xe.grammar import Misuse
+
+Values = Mapping[str, Any]
+
+
+def pool_join(ctx: Context, values: Values) -> None:
+    message = "pool.join_force" if values["force"] else "pool.join"
+    ctx.call(message, values["master-address"], values["master-username"], values["master-password"])
+    ctx.out.message("Host agent will restart and attempt to join pool in 10.000 seconds...")
+
+
+def pool_eject(ctx: Context, values: Values) -> None:
+    ctx.require_consent("WARNING: ejecting a host from the pool makes it a pool of its own and forgets its settings and VMs.")
+    ctx.call("pool.eject", values["host-uuid"])
+    ctx.out.message("Specified host will attempt to restart as a master of a new pool in 10.000 seconds...")
+
+
+def emergency_transition(ctx: Context, values: Values) -> None:
+    if not values["force"]:
+        raise Misuse("Two coordinators destroy a pool: be sure that the old one is down, then repeat with --force")
+    ctx.call("pool.emergency_transition_to_master")
+
+
+def host_forget(ctx: Context, values: Values) -> None:
+    ctx.require_consent("WARNING: a host should be forgotten only when it is down for good; all that is known of it is lost.")
+    ctx.call("host.destroy", values["uuid"])
+
+
+def host_declare_dead(ctx: Context, values: Values) -> None:
+    ctx.require_consent("WARNING: a host that still runs while it is declared dead may have its VMs started twice.")
+    ctx.call("host.declare_dead", values["uuid"])
