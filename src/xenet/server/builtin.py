@@ -177,7 +177,7 @@ async def unregister(context: Context, classes: StrSet) -> None:
     context.sessions.registered[digest(context.session)] = Registered(left, known.token)
 
 
-@builtin("event", APIType("any"), name="next")
+@builtin("event", APIType("set", of=APIType("record", name="event")), name="next")
 async def next_(context: Context) -> list[dict[str, Any]]:
     """Blocks until something happens. Raises SESSION_NOT_REGISTERED [session], EVENTS_LOST when the log no longer reaches back."""
     while True:

@@ -13,6 +13,8 @@ from xenet.verbs.query import matcher
 from xenet.verbs.registry import VOID, Message, Param, register
 
 STRING = APIType("string")
+SETTABLE = {("task", "other_config"), ("VM", "other_config"), ("VM", "platform"), ("VM", "blocked_operations")}
+"""Maps that the datamodel calls read-only, for which XenServer has setters all the same: xe and Xen Orchestra call them."""
 
 
 def view(state: PoolState, record: Record) -> dict[str, Any]:
@@ -120,7 +122,7 @@ def register_generic() -> None:
             register(entry)
         for field in public_fields(cls).values():
             register(_getter(cls, field))
-            if field.qualifier is Qualifier.RW:
+            if field.qualifier is Qualifier.RW or (cls.xenapi, field.name) in SETTABLE:
                 for entry in _setters(cls, field):
                     register(entry)
 

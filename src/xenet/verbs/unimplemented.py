@@ -1,0 +1,132 @@
+"""The messages of XenServer that xenet does not have, each with its reason: the one list that says so.
+
+A client gets MESSAGE_METHOD_UNKNOWN for them. The conformance test fails for a message that is neither implemented nor listed
+here, and for one that is both.
+"""
+
+_HOST = "comes with the whole-host release: NICs found and forgotten, addresses, management and storage interfaces"
+_VLANS = "comes with VLANs, bonds, tunnels and locking"
+_OVS = "comes with the Open vSwitch datapath"
+_MIGRATION = "comes with live migration"
+_POOL = "comes with pools over several machines: join, eject, master"
+_CLIENTS = "comes with the release that takes up what further XenAPI clients call"
+_NO_DISKS = "no disks here: xenet's guests are namespaces and taps, so nothing can be suspended, copied or snapshot"
+_NO_PAUSE = "neither a namespace nor a tap can stand still"
+_NO_HA = "no high availability here: the cluster's store decides who lives"
+_NO_BLOBS = "no blobs here: icons and notes belong to the user interface"
+_NO_POWER = "xenet rules a machine's networks, not its power"
+_INTERNAL = "for calls between XenServer's own hosts; xenet's hosts hear from the pool by the link"
+_SRIOV = "no SR-IOV yet: no NIC offers it, so there is nothing to refuse"
+
+UNIMPLEMENTED: dict[str, dict[str, str]] = {
+    "session": {"create_from_db_file": "there is no XenServer database file to read", "slave_login": _INTERNAL, "slave_local_login": _INTERNAL},
+    "network": {
+        "create_new_blob": _NO_BLOBS,
+        "attach": _HOST,
+        "pool_introduce": _POOL,
+        "attach_for_vm": _MIGRATION,
+        "detach_for_vm": _MIGRATION,
+    },
+    "PIF": {
+        "scan": _HOST,
+        "introduce": _HOST,
+        "forget": _HOST,
+        "db_introduce": _HOST,
+        "db_forget": _HOST,
+        "pool_introduce": _POOL,
+        "set_property": _HOST,
+        "set_disallow_unplug": _HOST,
+        "reconfigure_ip": _HOST,
+        "reconfigure_ipv6": _HOST,
+        "set_primary_address_type": _HOST,
+        "destroy": _VLANS,
+        "create_VLAN": _VLANS,
+    },
+    "Bond": {"create": _VLANS, "destroy": _VLANS, "set_mode": _VLANS, "set_property": _VLANS},
+    "VLAN": {"create": _VLANS, "destroy": _VLANS, "pool_introduce": _POOL},
+    "tunnel": {"create": _OVS, "destroy": _OVS},
+    "network_sriov": {"create": _SRIOV, "destroy": _SRIOV, "get_remaining_capacity": _SRIOV},
+    "VIF": {
+        "set_locking_mode": _VLANS,
+        "set_ipv4_allowed": _VLANS,
+        "add_ipv4_allowed": _VLANS,
+        "remove_ipv4_allowed": _VLANS,
+        "set_ipv6_allowed": _VLANS,
+        "add_ipv6_allowed": _VLANS,
+        "remove_ipv6_allowed": _VLANS,
+        "configure_ipv4": _CLIENTS,
+        "configure_ipv6": _CLIENTS,
+        "set_trunks": _OVS,
+        "add_trunks": _OVS,
+        "remove_trunks": _OVS,
+    },
+    "VM": {
+        "assert_agile": _POOL,
+        "assert_operation_valid": _CLIENTS,
+        "update_allowed_operations": _CLIENTS,
+        "query_data_source": _CLIENTS,
+        "get_data_sources": _CLIENTS,
+        "assert_can_migrate": _MIGRATION,
+        "migrate_send": _MIGRATION,
+        "pool_migrate": _MIGRATION,
+        "power_state_reset": _POOL,
+        "pause": _NO_PAUSE,
+        "unpause": _NO_PAUSE,
+        "suspend": _NO_DISKS,
+        "resume": _NO_DISKS,
+        "resume_on": _NO_DISKS,
+        "provision": _NO_DISKS,
+        "checkpoint": _NO_DISKS,
+        "revert": _NO_DISKS,
+        "copy": _NO_DISKS,
+        "clone": _NO_DISKS,
+        "snapshot": _NO_DISKS,
+    },
+    "host": {
+        "management_reconfigure": _HOST,
+        "management_disable": _HOST,
+        "local_management_reconfigure": _HOST,
+        "reset_networking": _HOST,
+        "set_hostname_live": _HOST,
+        "migrate_receive": _MIGRATION,
+        "evacuate": _MIGRATION,
+        "assert_can_evacuate": _MIGRATION,
+        "sync_data": _POOL,
+        "declare_dead": _POOL,
+        "destroy": _POOL,
+        "call_plugin": _CLIENTS,
+        "query_data_source": _CLIENTS,
+        "get_data_sources": _CLIENTS,
+        "list_methods": _CLIENTS,
+        "set_multipathing": "no storage here",
+        "restart_agent": "an agent that dies is started again by itself",
+        "power_on": _NO_POWER,
+        "reboot": _NO_POWER,
+        "shutdown": _NO_POWER,
+        "sync_vlans": _INTERNAL,
+        "sync_tunnels": _INTERNAL,
+        "sync_pif_currently_attached": _INTERNAL,
+        "signal_networking_change": _INTERNAL,
+        "notify": _INTERNAL,
+    },
+    "pool": {
+        "management_reconfigure": _HOST,
+        "create_VLAN": _VLANS,
+        "create_VLAN_from_PIF": _VLANS,
+        "set_igmp_snooping_enabled": _OVS,
+        "set_vswitch_controller": _OVS,
+        "join": _POOL,
+        "join_force": _POOL,
+        "eject": _POOL,
+        "designate_new_master": _POOL,
+        "sync_database": _POOL,
+        "recover_slaves": _POOL,
+        "emergency_reset_master": _POOL,
+        "emergency_transition_to_master": _POOL,
+        "enable_ha": _NO_HA,
+        "disable_ha": _NO_HA,
+        "enable_redo_log": _NO_HA,
+        "disable_redo_log": _NO_HA,
+    },
+}
+"""Class -> message -> why it is not there."""
