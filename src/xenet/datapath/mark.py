@@ -54,8 +54,8 @@ def is_switch(link: Link) -> bool:
 
 
 def is_remnant(link: Link) -> bool:
-    """Whether this is one of ours that nobody needs: out of service, or half-made by an agent that was killed."""
-    return link.group in (DEAD, DOOMED) or (link.group == LIVE and not is_switch(link) and port_view(link) is None)
+    """Whether this is one of ours that nobody needs: out of service, half-made by an agent that was killed, or a port of nothing."""
+    return link.group in (DEAD, DOOMED) or (link.group == LIVE and not is_switch(link) and (port_view(link) is None or not link.master))
 
 
 def is_ours(link: Link) -> bool:

@@ -19,6 +19,7 @@ from xenet.datapath.namespaces import Guests
 from xenet.datapath.netlink import NetlinkError, Request
 from xenet.datapath.tap import NewTap
 from xenet.plan.steps import CreatePort, RemovePort, SetPort, Step, StepFailure
+from xenet.plan.view import PortView, same_device
 
 S = TypeVar("S", bound=Step)
 _CHUNK = 32
@@ -54,7 +55,16 @@ class Ports:
             self._guests.trim()
 
     def create(self, steps: Sequence[CreatePort]) -> list[StepFailure]:
-        return [failure for chunk in self._chunks(steps) for failure in self._create(chunk)]
+        """A whole device of the VIF that somebody took out of the bridge goes back in: a new one would cost the guest its addresses."""
+        strays = [SetPort(object=step.object, bridge=step.bridge, port=step.port) for step in steps if self._strayed(step.port)]
+        back = {stray.port.device for stray in strays}
+        fresh = [step for step in steps if step.port.device not in back]
+        return self.move(strays) + [failure for chunk in self._chunks(fresh) for failure in self._create(chunk)]
+
+    def _strayed(self, wanted: PortView) -> bool:
+        link = self._kernel.table.link(wanted.device)
+        port = port_view(link) if link else None
+        return port is not None and same_device(port, wanted)
 
     def _create(self, steps: Sequence[CreatePort]) -> list[StepFailure]:
         ports = [_Making(step) for step in steps]

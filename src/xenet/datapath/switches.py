@@ -2,6 +2,8 @@
 
 import errno
 from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
 
 from xenet.datapath.addresses import LINK, add_address, add_route, remove_address, remove_route
 from xenet.datapath.batch import failure_of
@@ -23,6 +25,13 @@ from xenet.plan.steps import (
     StepFailure,
 )
 from xenet.plan.view import SwitchView
+
+
+def refuse_advertisements(bridge: str) -> None:
+    """No address by router advertisements either, which addr_gen_mode does not stop (kernel: ip-sysctl, accept_ra). A kernel without
+    IPv6 has nothing to refuse."""
+    with suppress(FileNotFoundError):
+        Path(f"/proc/sys/net/ipv6/conf/{bridge}/accept_ra").write_text("0")
 
 
 class Switches:
@@ -60,6 +69,7 @@ class Switches:
         alias = switch_alias(want.network, words(link.alias).get("uplink", "") if link else "")
         mode = self._kernel.no_link_local(want.mtu)
         self._kernel.run(set_link(want.bridge, alias=alias, addr_gen_mode=mode, mac=want.mac, mtu=want.mtu))
+        refuse_advertisements(want.bridge)
         self._kernel.run(set_link(want.bridge, up=want.up))
 
     def change(self, step: SetSwitch) -> None:

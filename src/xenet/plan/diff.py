@@ -1,4 +1,5 @@
-"""The way from the observed to the wanted: what is taken away first, so that names, MACs and addresses are free for what comes."""
+"""The way from the observed to the wanted: what is taken away first, so that names, NICs and addresses are free for what comes; a switch
+goes last, when the ports that move on have left it."""
 
 from collections.abc import Iterable, Iterator, Mapping
 
@@ -19,14 +20,14 @@ from xenet.plan.steps import (
     Step,
     StopGuest,
 )
-from xenet.plan.view import GuestView, HostView, PortView, SwitchView
+from xenet.plan.view import GuestView, HostView, PortView, SwitchView, same_device
 
 Pair = tuple[SwitchView | None, SwitchView | None]
 
 
 def diff_host(wanted: HostView, observed: HostView, borrowed: Mapping[str, tuple[str, ...]] | None = None) -> list[Step]:
-    """The steps that make a host equal to what is wanted. `borrowed` are the addresses that NICs still hold themselves (device
-    -> CIDRs): they leave the NIC as its bridge gets them."""
+    """The steps that make a host equal to what is wanted. `borrowed` are the addresses that NICs hold themselves (device -> CIDRs):
+    they leave a NIC that is an uplink, as its bridge gets them."""
     return diff_views(wanted, observed, {*wanted.switches, *observed.switches}, {*wanted.guests, *observed.guests}, borrowed)
 
 
@@ -38,8 +39,9 @@ def diff_views(
     borrowed: Mapping[str, tuple[str, ...]] | None = None,
 ) -> list[Step]:
     """The same for some bridges and some VMs only."""
+    borrowed = borrowed or {}
     pairs = [(wanted.switches.get(bridge), observed.switches.get(bridge)) for bridge in sorted(bridges)]
-    pairs = [(want, have) for want, have in pairs if want != have]
+    pairs = [(want, have) for want, have in pairs if want != have or _lent(want, borrowed)]
     moves = _moves(pairs)
     guests = [(wanted.guests.get(vm), observed.guests.get(vm)) for vm in sorted(vms)]
     steps: list[Step] = []
@@ -51,21 +53,26 @@ def diff_views(
     steps += _start_guests(guests)
     for want, have in pairs:
         if want is not None:
-            steps += _build(want, have, borrowed or {})
+            steps += _build(want, have, borrowed)
             steps += _put_in(want, have, moves)
+    steps += [_delete(have) for want, have in pairs if want is None and have is not None]
     return steps
+
+
+def _lent(want: SwitchView | None, borrowed: Mapping[str, tuple[str, ...]]) -> tuple[str, ...]:
+    """The addresses that a switch's uplink still holds itself."""
+    return borrowed.get(want.uplink.device, ()) if want and want.uplink else ()
+
+
+def _delete(have: SwitchView) -> Step:
+    return DeleteSwitch(object=have.network, reason="the network is not in use here", bridge=have.bridge)
 
 
 def _moves(pairs: Iterable[Pair]) -> dict[str, PortView]:
     """Ports that leave one switch for another with the same device: they keep it."""
     there = {device: port for want, _ in pairs if want for device, port in want.ports.items()}
     gone = {device: port for want, have in pairs if have for device, port in have.ports.items() if not want or device not in want.ports}
-    return {device: there[device] for device, port in gone.items() if device in there and _same_device(there[device], port)}
-
-
-def _same_device(one: PortView, other: PortView) -> bool:
-    """Whether the two can be the same device: what a veth or a tap is born with cannot be changed later."""
-    return (one.vif, one.vm, one.index, one.mac, one.kind) == (other.vif, other.vm, other.index, other.mac, other.kind)
+    return {device: there[device] for device, port in gone.items() if device in there and same_device(there[device], port)}
 
 
 def _take_away(want: SwitchView | None, have: SwitchView | None, moves: Mapping[str, PortView]) -> Iterator[Step]:
@@ -75,7 +82,7 @@ def _take_away(want: SwitchView | None, have: SwitchView | None, moves: Mapping[
         wanted = want.ports.get(device) if want else None
         if wanted is None and device not in moves:
             yield RemovePort(object=port.vif, reason="its VIF is not plugged here", bridge=have.bridge, port=port)
-        elif wanted is not None and not _same_device(wanted, port):
+        elif wanted is not None and not same_device(wanted, port):
             yield RemovePort(object=port.vif, reason="its VIF is another one now", bridge=have.bridge, port=port)
 
 
@@ -90,8 +97,6 @@ def _take_down(want: SwitchView | None, have: SwitchView | None) -> Iterator[Ste
             yield RemoveAddress(object=have.network, reason="no PIF has it", device=have.bridge, address=address)
     if have.uplink and (want is None or want.uplink is None or want.uplink.device != have.uplink.device):
         yield DetachUplink(object=have.network, reason="its PIF is not plugged", bridge=have.bridge, device=have.uplink.device)
-    if want is None:
-        yield DeleteSwitch(object=have.network, reason="the network is not in use here", bridge=have.bridge)
 
 
 def _build(want: SwitchView, have: SwitchView | None, borrowed: Mapping[str, tuple[str, ...]]) -> Iterator[Step]:
@@ -101,8 +106,8 @@ def _build(want: SwitchView, have: SwitchView | None, borrowed: Mapping[str, tup
         yield SetSwitch(object=want.network, reason="MAC, MTU or state differ", switch=want)
     if want.uplink and (have is None or have.uplink != want.uplink):
         yield AttachUplink(object=want.network, reason="the network's PIF here", bridge=want.bridge, uplink=want.uplink)
-        for address in borrowed.get(want.uplink.device, ()):
-            yield RemoveAddress(object=want.network, reason="the address moves to the bridge", device=want.uplink.device, address=address)
+    for address in _lent(want, borrowed):
+        yield RemoveAddress(object=want.network, reason="a port has no address of its own", device=want.uplink.device, address=address)
     for address in want.addresses:
         if have is None or address not in have.addresses:
             yield AddAddress(object=want.network, reason="the PIF's address", bridge=want.bridge, address=address)
@@ -117,7 +122,7 @@ def _put_in(want: SwitchView, have: SwitchView | None, moves: Mapping[str, PortV
         current = there.get(device)
         if current == port:
             continue
-        if current is not None and _same_device(port, current):
+        if current is not None and same_device(port, current):
             yield SetPort(object=port.vif, reason="MTU or state differ", bridge=want.bridge, port=port)
         elif device in moves:
             yield SetPort(object=port.vif, reason="its VIF moved to this network", bridge=want.bridge, port=port)

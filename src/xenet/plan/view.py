@@ -28,6 +28,11 @@ class PortView(msgspec.Struct, frozen=True):
     up: bool = True
 
 
+def same_device(one: PortView, other: PortView) -> bool:
+    """Whether two ports can be the same device: what a veth or a tap is born with cannot be changed later."""
+    return (one.vif, one.vm, one.index, one.mac, one.kind) == (other.vif, other.vm, other.index, other.mac, other.kind)
+
+
 class UplinkView(msgspec.Struct, frozen=True):
     """The NIC through which a switch reaches the world. A port of a bridge is promiscuous by itself."""
 
