@@ -152,7 +152,7 @@ def _widen(db: sqlite3.Connection, cls: type[Record]) -> None:
 
 
 def _loaded(db: sqlite3.Connection) -> tuple[PoolState, BoundedLog, int]:
-    revision, floor = db.execute("SELECT revision, log_floor FROM xenet").fetchone()
+    ((revision, floor),) = db.execute("SELECT revision, log_floor FROM xenet")
     with _uncollected():
         state = state_of(revision, (record for cls in PERSISTENT for record in _records(db, cls)))
         entries = [LogEntry(*row) for row in db.execute("SELECT revision, class, ref, op FROM log ORDER BY rowid") if row[1] in STORED]
