@@ -1,8 +1,11 @@
 """Starting an agent: its namespace, its host's identity, its datapath and guests, and the NICs that it was given."""
 
 import asyncio
+import ctypes
 import logging
+import os
 import signal
+import time
 import uuid
 from collections.abc import Sequence
 from functools import partial
@@ -17,12 +20,16 @@ from xenet.agent.replica import Replica
 from xenet.agent.takeover import Checkpoint, InUse, check_nics, gateway_answers, give_back, note
 from xenet.datapath.base import Datapath
 from xenet.datapath.bridge import BridgeDatapath
+from xenet.guests import held
 from xenet.guests.base import FakeGuests, Guests
 from xenet.guests.namespace import NamespaceGuests
 from xenet.link.messages import Hello
 from xenet.model.hidden import NIC
 
 log = logging.getLogger("xenet.agent")
+PR_SET_PDEATHSIG = 1
+ONE_AT_A_TIME = 5.0
+"""Seconds that a new agent waits for the one before it, which may be about to end."""
 
 
 class Settings(msgspec.Struct, frozen=True):
@@ -36,6 +43,8 @@ class Settings(msgspec.Struct, frozen=True):
     datapath: str = "auto"
     guests: str = "tap"
     take_over: bool = False
+    parent: int = 0
+    """The pid of the `xenet serve` that it belongs to and ends with; 0: none."""
 
 
 def host_uuid(state: Path) -> str:
@@ -118,9 +127,34 @@ async def watch_gateway(loop: Loop, checkpoint: Checkpoint) -> None:
             raise InUse(f"gateway {nic.gateway} did not answer through {bridge.bridge}: the addresses are back on {nic.device}")
 
 
+def end_with(parent: int) -> None:
+    """SIGTERM when the parent dies, however it dies (prctl(2), PR_SET_PDEATHSIG). Raises OSError when it is dead already."""
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+    if os.getppid() != parent:
+        raise OSError("the server is gone")
+
+
+def keep_alone(state: Path) -> int:
+    """The lock that one agent or `down` at a time has on a host. Raises InUse when another one keeps it."""
+    until = time.monotonic() + ONE_AT_A_TIME
+    while True:
+        try:
+            lock = held.take(state / "agent.pid")
+        except held.Held:
+            if time.monotonic() > until:
+                raise InUse(f"an agent keeps this host already: pid {held.holder(state / 'agent.pid')}; end it first") from None
+            time.sleep(0.05)
+        else:
+            os.write(lock, f"{os.getpid()}\n".encode())
+            return lock
+
+
 def run(settings: Settings) -> None:
     """The whole life of an agent. Raises InUse, OSError."""
+    if settings.parent:
+        end_with(settings.parent)
     settings.state.mkdir(mode=0o700, parents=True, exist_ok=True)
+    keep_alone(settings.state)
     if settings.netns:
         enter_netns(settings.netns)
     datapath, guests, backend = open_host(settings)
@@ -131,6 +165,7 @@ def run(settings: Settings) -> None:
 
 def take_down(settings: Settings) -> list[str]:
     """`xenet down`: nothing of xenet's is left on this host, NICs taken over have their addresses back. What failed, as text."""
+    keep_alone(settings.state)
     if settings.netns:
         enter_netns(settings.netns)
     datapath, guests, _ = open_host(settings)

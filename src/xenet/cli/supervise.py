@@ -71,6 +71,7 @@ def agent_command(options: dict[str, Any]) -> list[str]:
     """The command line of this host's agent."""
     state: Path = options["state"]
     command = [sys.executable, "-m", "xenet.cli.xenet", "agent", "--link", str(state / "link"), "--state", str(state / "host")]
+    command += ["--parent", str(os.getpid())]
     command += ["--nics", ",".join(options["nics"]) or "all", "--name", options["name"]]
     command += ["--guests", options["guests"], "--datapath", options["datapath"]]
     command += ["--netns", options["netns"]] if options["netns"] else []

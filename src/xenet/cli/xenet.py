@@ -65,6 +65,7 @@ def agent_options(command: Any) -> Any:
 
 @cli.command()
 @agent_options
+@click.option("--parent", type=int, default=0, hidden=True)
 @click.option("--link", required=True, help="The server's link socket (DIR/link of its --state).")
 def agent(**options: Any) -> None:
     """Keep one host equal to its pool: the agent part of `serve` alone.
