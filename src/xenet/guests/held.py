@@ -50,6 +50,12 @@ def holder(path: Path) -> int | None:
     return None
 
 
+def let_go(path: Path) -> None:
+    """Reap the process that the file names if it was a child of ours and has ended: nobody else waits for it."""
+    if not is_held(path) and (text := _read(path)).endswith("\n"):
+        reap(int(text))
+
+
 def is_held(path: Path) -> bool:
     """Whether a process holds the file."""
     try:

@@ -34,6 +34,7 @@ WAIT_FOR_EVER = "echo $$; read _"
 """The init: it writes its own pid, so a maker killed right after the fork leaves no nameless process, and reads a pipe that it alone holds."""
 
 T = TypeVar("T")
+_GUEST = msgspec.json.Decoder(GuestView)
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
@@ -117,7 +118,7 @@ def _make(lock: int, directory: Path, name: str) -> int:
     try:
         _unshare()
         socket.sethostname(hostname(name))
-        _loopback_up()
+        loopback_up()
         return _start_init(lock, directory, name)
     except OSError as error:
         hint = ": needs root, or `unshare -Urn`" if isinstance(error, PermissionError) else ""
@@ -130,12 +131,13 @@ def _unshare() -> None:
         raise OSError(number, os.strerror(number))
 
 
-def _loopback_up() -> None:
-    """netdevice(7): read the flags of `lo`, set IFF_UP."""
+def loopback_up() -> None:
+    """Set IFF_UP on `lo` of the calling thread's namespace unless it is set (netdevice(7)). Raises OSError."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as control:
         request = fcntl.ioctl(control, SIOCGIFFLAGS, struct.pack("16sh22x", b"lo", 0))
         (flags,) = struct.unpack_from("h", request, 16)
-        fcntl.ioctl(control, SIOCSIFFLAGS, struct.pack("16sh22x", b"lo", flags | IFF_UP))
+        if not flags & IFF_UP:
+            fcntl.ioctl(control, SIOCSIFFLAGS, struct.pack("16sh22x", b"lo", flags | IFF_UP))
 
 
 def _start_init(lock: int, directory: Path, name: str) -> int:
@@ -172,12 +174,10 @@ class NamespaceGuests:
 
     def observe(self) -> dict[str, GuestView]:
         """The guests that live, by VM uuid. What dead ones left behind is removed."""
-        guests = {}
-        for folder in self.directory.iterdir():
-            if find(folder) is None:
+        guests = {guest.vm: guest for guest, _ in living(self.directory)}
+        for folder in list(self.directory.iterdir()):
+            if folder.name not in guests:
                 _remove(folder)
-            else:
-                guests[folder.name] = msgspec.json.decode((folder / "guest.json").read_bytes(), type=GuestView)
         return guests
 
     def start(self, guest: GuestView) -> None:
@@ -213,9 +213,13 @@ class NamespaceGuests:
         return find(self.directory / vm_uuid)
 
 
+def living(directory: Path) -> list[tuple[GuestView, Namespace]]:
+    """The guests that live under this directory; for onlookers: what dead ones left is neither named nor removed."""
+    found = ((folder, find(folder)) for folder in sorted(directory.iterdir())) if directory.is_dir() else ()
+    return [(_GUEST.decode((folder / "guest.json").read_bytes()), namespace) for folder, namespace in found if namespace is not None]
+
+
 def _remove(folder: Path) -> None:
-    """A dead guest's folder. Its init may have been a child of ours: reap it, so that no zombie keeps the number."""
-    pid = (folder / INIT).read_text().strip() if (folder / INIT).exists() else ""
-    if pid:
-        held.reap(int(pid))
+    """A dead guest's folder."""
+    held.let_go(folder / INIT)
     shutil.rmtree(folder, ignore_errors=True)

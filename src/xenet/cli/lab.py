@@ -1,0 +1,293 @@
+"""`xenet lab`: a data centre in network namespaces, from the command line."""
+
+import signal
+import sys
+from collections.abc import Callable
+from functools import wraps
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import click
+
+if TYPE_CHECKING:
+    from xenet.lab.operate import Pings
+    from xenet.lab.picture import Picture
+    from xenet.lab.run import Run
+    from xenet.lab.topology import Lab
+
+PASS_ON = {"ignore_unknown_options": True, "allow_interspersed_args": False}
+"""What follows belongs to the command that is run, its options too."""
+
+
+@click.group()
+def lab() -> None:
+    """A data centre in network namespaces: hosts, cables, switches, outside machines, guests.
+
+    Example: xenet lab up --hosts 2 --nics 3 --vms 4 && xenet lab ping-all && xenet lab down
+    """
+
+
+def said(command: Callable[..., Any]) -> Callable[..., Any]:
+    """What a user can mend is one line on stderr and exit status 1."""
+
+    @wraps(command)
+    def run(*args: Any, **options: Any) -> Any:
+        from xenet.client import Unreachable
+        from xenet.guests.base import GuestError
+        from xenet.lab.run import LabError
+        from xenet.lab.topology import TopologyError
+        from xenet.model.errors import Failure
+
+        try:
+            return command(*args, **options)
+        except Failure as error:
+            fail(" ".join(error.description))
+        except (LabError, TopologyError, GuestError, Unreachable) as error:
+            fail(str(error))
+
+    return run
+
+
+def fail(text: str) -> NoReturn:
+    click.echo(f"xenet lab: {text}", err=True)
+    sys.exit(1)
+
+
+def named(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The option --name, given to the command as the lab's Run."""
+
+    @click.option("--name", default="lab", show_default=True, help="Which lab; several live side by side.")
+    @wraps(command)
+    @said
+    def run(*args: Any, name: str, **options: Any) -> Any:
+        from xenet.lab.run import find_run
+
+        return command(*args, run=find_run(name), **options)
+
+    return run
+
+
+@lab.command()
+@click.argument("file", type=click.Path(path_type=Path, dir_okay=False), required=False)
+@click.option("--hosts", default=2, show_default=True, help="How many hosts.")
+@click.option("--nics", default=3, show_default=True, help="How many NICs each.")
+@click.option("--vms", default=4, show_default=True, help="How many VMs.")
+@click.option("--datapath", default="auto", show_default=True, help="As for `xenet agent`.")
+@named
+def up(file: Path | None, hosts: int, nics: int, vms: int, datapath: str, run: "Run") -> None:
+    """Make a lab, from a YAML file or from three numbers; it is ready when this returns.
+
+    Every host's ethN is cabled to switch sw1, management is on eth0, the VMs sit on the network of eth0 of the hosts in
+    turn, and the machine `router` answers there. Prints the line of the server. Root's password is $XENET_PASSWORD, else `xenet`.
+
+    Example: xenet lab up --hosts 2 --nics 3 --vms 4
+    """
+    from xenet.lab.topology import default_lab, read_lab
+
+    line = bring_up(run, read_lab(file) if file else default_lab(hosts, nics, vms), datapath)
+    click.echo(line)
+
+
+def bring_up(run: "Run", topology: "Lab", datapath: str) -> str:
+    """The server's ready line. SIGTERM ends it as Ctrl-C does: nothing stays."""
+    import os
+
+    from rich.console import Console
+
+    from xenet.lab import up as raising
+
+    def stop(number: int, _: FrameType | None) -> None:
+        sys.exit(128 + number)
+
+    signal.signal(signal.SIGTERM, stop)
+    signal.signal(signal.SIGHUP, stop)
+    options = raising.Options(datapath=datapath, password=os.environ.get("XENET_PASSWORD", raising.PASSWORD))
+    with Console(stderr=True).status("lab") as status, raising.making(run):
+        return raising.up(run, topology, options, status.update)
+
+
+@lab.command()
+@named
+def down(run: "Run") -> None:
+    """Take a lab away: its processes, namespaces, devices and files. Also what is left of one.
+
+    Example: xenet lab down --name lab
+    """
+    from xenet.lab.up import down as take_down
+
+    if not run.directory.exists():
+        fail(f"no lab {run.name} here")
+    take_down(run)
+
+
+@lab.command()
+@click.option("--all", "everything", is_flag=True, help="Labs that are well, too.")
+@said
+def clean(everything: bool) -> None:
+    """Take away what aborted runs left of any lab; labs that are well, or being made, stay.
+
+    Example: xenet lab clean
+    """
+    from xenet.lab.up import clean as sweep
+
+    for name in sweep(everything=everything):
+        click.echo(f"lab {name} taken away")
+
+
+@lab.command()
+@click.option("--json", "as_json", is_flag=True, help="As JSON.")
+@named
+def status(as_json: bool, run: "Run") -> None:
+    """What there is, where it hangs, and whether it runs.
+
+    Example: xenet lab status
+    """
+    from xenet.lab.graph import draw
+    from xenet.lab.operate import ensure_addresses
+    from xenet.lab.picture import observe
+
+    ensure_addresses(run, run.lab())
+    picture = observe(run)
+    if as_json:
+        click.echo(draw(picture, "json"), nl=False)
+    else:
+        show_status(picture)
+
+
+def show_status(picture: "Picture") -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console()
+    console.print(f"lab [bold]{picture.name}[/]  {picture.url}{'' if picture.server else '  [red]the server is gone[/]'}")
+    table = Table("host", "bridge", "address", "NICs", "guests")
+    for host in picture.hosts:
+        name = host.name if host.agent else f"{host.name} (no agent)"
+        for bridge in host.bridges:
+            guests = ", ".join(" ".join(filter(None, (port.guest, port.device, port.address))) for port in bridge.ports)
+            table.add_row(name, bridge.name, bridge.address, ", ".join(bridge.nics), guests)
+            name = ""
+        if host.guests:
+            table.add_row(name, "", "", "", ", ".join(host.guests))
+    console.print(table)
+    for machine in picture.machines:
+        console.print(f"{machine.name}  {machine.address}")
+    for cable in picture.cables:
+        if not cable.plugged:
+            console.print(f"[red]cable pulled:[/] {cable.owner}/{cable.nic} - {cable.switch}")
+
+
+@lab.command("ping-all")
+@click.option("--json", "as_json", is_flag=True, help="As JSON.")
+@named
+def ping_all(as_json: bool, run: "Run") -> None:
+    """Ping between every pair of guests and machines that have an address, both ways; exit status 1 when one did not get through.
+
+    Example: xenet lab ping-all
+    """
+    import msgspec
+
+    pings = _ping_with_progress(run)
+    if as_json:
+        click.echo(msgspec.json.encode(pings))
+    else:
+        show_pings(pings)
+    sys.exit(0 if pings.received == pings.sent else 1)
+
+
+def _ping_with_progress(run: "Run") -> "Pings":
+    from rich.console import Console
+    from rich.progress import Progress
+
+    from xenet.lab import operate
+
+    who = operate.endpoints(run, run.lab())
+    with Progress(console=Console(stderr=True), transient=True) as progress:
+        bar = progress.add_task("pings", total=len(who) * (len(who) - 1))
+        return operate.ping_all(who, lambda: progress.advance(bar))
+
+
+def show_pings(pings: "Pings") -> None:
+    """A row for each source, a column for each target."""
+    from rich.console import Console
+    from rich.table import Table
+
+    names = list(dict.fromkeys(pair.source for pair in pings.pairs))
+    ok = {(pair.source, pair.target): pair.ok for pair in pings.pairs}
+    table = Table("from \\ to", *names)
+    for source in names:
+        table.add_row(source, *("" if source == target else "[green]✓[/]" if ok[source, target] else "[red]✗[/]" for target in names))
+    console = Console()
+    console.print(table)
+    console.print(f"{pings.received} of {pings.sent} got through")
+
+
+@lab.command()
+@click.option("--format", "form", type=click.Choice(["svg", "mermaid", "dot", "json"]), default="svg", show_default=True)
+@named
+def graph(form: str, run: "Run") -> None:
+    """Draw the lab as it is right now.
+
+    Example: xenet lab graph --format svg > lab.svg
+    """
+    from xenet.lab.graph import draw
+    from xenet.lab.operate import ensure_addresses
+    from xenet.lab.picture import observe
+
+    ensure_addresses(run, run.lab())
+    click.echo(draw(observe(run), form), nl=False)
+
+
+@lab.command("exec", context_settings=PASS_ON)
+@click.argument("where")
+@click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)
+@named
+def execute(where: str, command: tuple[str, ...], run: "Run") -> None:
+    """Run a command inside a guest, machine, switch or host, with its own exit status.
+
+    Example: xenet lab exec vm1 -- ping -c 3 10.0.0.254
+    """
+    from xenet.lab import operate
+
+    operate.become(operate.command_in(run, where, command[1:] if command[0] == "--" else command))
+
+
+@lab.command()
+@click.argument("cable", metavar="HOST/NIC")
+@named
+def cut(cable: str, run: "Run") -> None:
+    """Pull a cable: the NIC loses its carrier.
+
+    Example: xenet lab cut host1/eth1
+    """
+    from xenet.lab.operate import set_cable
+
+    set_cable(run, cable, plugged=False)
+
+
+@lab.command()
+@click.argument("cable", metavar="HOST/NIC")
+@named
+def mend(cable: str, run: "Run") -> None:
+    """Plug a cable again.
+
+    Example: xenet lab mend host1/eth1
+    """
+    from xenet.lab.operate import set_cable
+
+    set_cable(run, cable, plugged=True)
+
+
+@lab.command()
+@click.argument("where", metavar="HOST/NIC|GUEST[/N]")
+@click.option("--count", type=click.IntRange(1), help="End after so many frames.")
+@named
+def capture(where: str, count: int | None, run: "Run") -> None:
+    """Show the frames at a host's device or a guest's NIC as text, with MACs and VLAN tags.
+
+    Example: xenet lab capture host1/eth0 --count 10
+    """
+    from xenet.lab import operate
+
+    operate.become(operate.capture_command(run, where, count))

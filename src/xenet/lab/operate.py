@@ -1,0 +1,175 @@
+"""Working with a lab that runs: who is where, going inside, pulling cables, pinging.
+
+Guests start without an address, as machines do whose disks nobody wrote. The lab knows what address each VM of its
+topology shall have, and gives it whenever a command of its own finds the guest without: after `up`, and after any
+start, reboot or migration that came through the API.
+"""
+
+import json
+import os
+import subprocess
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from itertools import permutations
+from typing import Any
+
+import msgspec
+
+from xenet.guests.namespace import Namespace, living
+from xenet.lab.build import inside, ip, places
+from xenet.lab.pool import address_of
+from xenet.lab.run import LabError, Run
+from xenet.lab.topology import Lab, TopologyError, port_name
+
+PINGS_AT_ONCE = 8
+PATIENCE_S = 2
+"""How long a ping waits for its answer, in seconds."""
+
+
+class Guest(msgspec.Struct, frozen=True):
+    """A VM that runs, and where."""
+
+    name: str
+    vm: str
+    domid: int
+    host: str
+    namespace: Namespace
+
+
+class Ping(msgspec.Struct, frozen=True):
+    """Whether a ping got through, `source` to `target` and back."""
+
+    source: str = msgspec.field(name="from")
+    target: str = msgspec.field(name="to")
+    ok: bool
+
+
+class Pings(msgspec.Struct, frozen=True):
+    """The result of ping-all; its JSON is the one that interface scripts read."""
+
+    sent: int
+    received: int
+    pairs: tuple[Ping, ...]
+
+
+def guests(run: Run, lab: Lab) -> list[Guest]:
+    """Every VM that runs, the lab's own and those made since."""
+    found = [Guest(view.name, view.vm, view.domid, host.name, ns) for host in lab.hosts for view, ns in living(run.guests(host.name))]
+    return sorted(found, key=lambda guest: (len(guest.name), guest.name))
+
+
+def locate(run: Run, lab: Lab, name: str) -> Namespace:
+    """The namespace of a host, switch, machine or guest, by name or VM uuid. Raises LabError."""
+    if name in places(lab):
+        return run.namespace(name)
+    there = guests(run, lab)
+    for guest in there:
+        if name in (guest.name, guest.vm):
+            return guest.namespace
+    raise LabError(f"no {name} here; there are {', '.join([*places(lab), *(guest.name for guest in there)])}")
+
+
+def ensure_addresses(run: Run, lab: Lab) -> None:
+    """Give every running guest of the topology its address on eth0, where it has an eth0 and no address of its own."""
+    for guest in guests(run, lab):
+        address = address_of(lab.vms, guest.name)
+        if address is not None and addresses(guest.namespace) == {"eth0": []}:
+            ip(guest.namespace.pid, ["link set dev eth0 up", f"address add {address} dev eth0"])
+
+
+def addresses(namespace: Namespace) -> dict[str, list[str]]:
+    """The IPv4 addresses (CIDR) of each device but `lo`."""
+    return {
+        device["ifname"]: [f"{a['local']}/{a['prefixlen']}" for a in device["addr_info"] if a["family"] == "inet"]
+        for device in ip_json(namespace.pid, "address", "show")
+        if device["ifname"] != "lo"
+    }
+
+
+def ip_json(pid: int, *arguments: str) -> list[dict[str, Any]]:
+    """What ip(8) shows in a namespace. Raises LabError."""
+    done = subprocess.run(inside(pid, ["ip", "-details", "-json", *arguments]), capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        raise LabError(f"ip: {done.stderr.strip()}")
+    found: list[dict[str, Any]] = json.loads(done.stdout or "[]")
+    return found
+
+
+def command_in(run: Run, name: str, command: Sequence[str]) -> list[str]:
+    """A command line that runs `command` inside a host, machine or guest, guests having their addresses by then. Raises LabError."""
+    lab = run.lab()
+    ensure_addresses(run, lab)
+    return inside(locate(run, lab, name).pid, command)
+
+
+def become(command: Sequence[str]) -> None:
+    """Be that command from here on: its terminal, signals and exit status are the user's own. Raises LabError."""
+    try:
+        os.execvp(command[0], list(command))
+    except OSError as error:
+        raise LabError(f"{command[0]}: {error.strerror}") from error
+
+
+def capture_command(run: Run, where: str, count: int | None) -> list[str]:
+    """A command line that writes the frames seen at HOST/DEVICE or GUEST[/N] as text, tags included, to stdout. Raises LabError."""
+    name, _, device = where.partition("/")
+    device = f"eth{device}" if device.isdecimal() else device or "eth0"
+    pid = locate(run, run.lab(), name).pid
+    if device not in {link["ifname"] for link in ip_json(pid, "link", "show")}:
+        raise LabError(f"{name} has no device {device}")
+    return inside(pid, ["tcpdump", "-e", "-n", "-l", "-q", "-i", device, *(["-c", str(count)] if count else [])])
+
+
+def set_cable(run: Run, where: str, *, plugged: bool) -> None:
+    """Pull or plug the cable of HOST/NIC: the switch's end goes down or up, and the other side's carrier with it. Raises LabError."""
+    owner, _, nic = where.partition("/")
+    switch = _switch_of(run.lab(), owner, nic or "eth0")
+    ip(run.namespace(switch).pid, [f"link set dev {port_name(owner, nic or 'eth0')} {'up' if plugged else 'down'}"])
+
+
+def _switch_of(lab: Lab, owner: str, nic: str) -> str:
+    for machine in lab.machines:
+        if (machine.name, "eth0") == (owner, nic):
+            return machine.switch
+    try:
+        host = lab.host(owner)
+    except TopologyError as error:
+        raise LabError(str(error)) from error
+    for found in host.nics:
+        if found.name == nic:
+            return found.switch
+    raise LabError(f"{owner} has no NIC {nic}; it has {', '.join(found.name for found in host.nics)}")
+
+
+def endpoints(run: Run, lab: Lab) -> dict[str, tuple[Namespace, str]]:
+    """Who can be pinged: guests and machines with an address (without its prefix length)."""
+    ensure_addresses(run, lab)
+    everyone = [(guest.name, guest.namespace) for guest in guests(run, lab)] + [(m.name, run.namespace(m.name)) for m in lab.machines]
+    return {name: (namespace, first) for name, namespace in everyone if (first := _first_address(namespace))}
+
+
+def _first_address(namespace: Namespace) -> str:
+    return next((address.partition("/")[0] for its in addresses(namespace).values() for address in its), "")
+
+
+def ping_all(who: dict[str, tuple[Namespace, str]], done: Callable[[], None] = lambda: None) -> Pings:
+    """Every ordered pair once, a few at a time; `done` is called after each."""
+    pairs = tuple(_pings(who, done))
+    return Pings(len(pairs), sum(ping.ok for ping in pairs), pairs)
+
+
+def _pings(who: dict[str, tuple[Namespace, str]], done: Callable[[], None]) -> Iterator[Ping]:
+    def one(pair: tuple[str, str]) -> Ping:
+        source, target = pair
+        return Ping(source, target, ping(who[source][0], who[target][1]))
+
+    with ThreadPoolExecutor(PINGS_AT_ONCE) as pool:
+        for result in pool.map(one, permutations(who, 2)):
+            done()
+            yield result
+
+
+def ping(source: Namespace, address: str, count: int = 1) -> bool:
+    """Whether so many echo requests are all answered."""
+    command = inside(source.pid, ["ping", "-n", "-q", "-c", str(count), "-i", "0.2", "-W", str(PATIENCE_S), address])
+    return subprocess.run(command, capture_output=True, check=False).returncode == 0
