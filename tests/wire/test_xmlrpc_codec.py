@@ -174,6 +174,7 @@ OK = call("<value>x</value>")
         call("<value><int>1</int><int>1</int></value>"),
         call("<value><string><b/></string></value>"),
         call("<value><int><b/></int></value>"),
+        call("<value>]]></value>"),
         call("<value><int>1_0</int></value>"),
         call("<value><int>x</int></value>"),
         call("<value><int/></value>"),
@@ -209,3 +210,45 @@ def test_what_is_no_call_is_refused(body):
 def test_no_bytes_end_in_another_error(body):
     with pytest.raises(Malformed):
         wire.decode_call(body)
+
+
+GAP = st.text(st.sampled_from(" \t\r\n"), max_size=2)
+PIECE = st.text(st.sampled_from("ab<>&]\r\n\x0b\x00;'\"#ü "), max_size=3)
+VALUE = st.one_of(
+    PIECE.map("<value>{}</value>".format),
+    PIECE.map("<value><string>{}</string></value>".format),
+    st.tuples(GAP, PIECE, GAP).map(lambda t: f"<value>{t[0]}<string>{t[1]}</string>{t[2]}</value>"),
+    st.just("<value/>"),
+    st.just("<value><int>1</int></value>"),
+)
+PARAMS = st.lists(st.tuples(GAP, GAP, VALUE, GAP).map(lambda t: f"{t[0]}<param>{t[1]}{t[2]}{t[3]}</param>"), max_size=3).map("".join)
+VERSION = "<?xml version='1.0'?>"
+HEADER = st.sampled_from(["", "<?xml version='1.0'?>", '<?xml version="1.0" encoding="UTF-8" ?>', VERSION + "\x0b", "<?xml version='2.0'?>", DTD])
+
+
+def check_short_cut(text):
+    try:
+        expected = wire.decode_tree(text.encode())
+    except Malformed:
+        with pytest.raises(Malformed):
+            wire.decode_call(text.encode())
+    else:
+        assert wire.decode_call(text.encode()) == expected
+
+
+@given(PARAMS)
+def test_the_short_cut_reads_parameters_as_the_tree_does(params):
+    check_short_cut(f"{VERSION}\n<methodCall><methodName>a.b</methodName><params>{params}</params></methodCall>")
+
+
+@given(HEADER, GAP, st.sampled_from(["a.b", "", " a", "Async.VM.start", "a-b", "a&amp;"]), GAP, st.sampled_from(["", "", "x", "<a/>"]))
+def test_the_short_cut_reads_what_is_around_them_as_the_tree_does(header, gap, name, end, rest):
+    params = f"<params><param><value>x</value></param>{gap}</params>"
+    check_short_cut(f"{header}{gap}<methodCall>{gap}<methodName>{name}</methodName>{gap}{params}{gap}</methodCall>{end}{rest}")
+
+
+def test_the_short_cut_takes_linear_time():
+    body = call("<value>x</value>").replace(b"<params>", b"<params>" + b"<param><value>x</value></param>" * 20_000 + b" " * 50_000)
+    assert len(wire.decode_call(body).params) == 20_001
+    with pytest.raises(Malformed):
+        wire.decode_call(body.replace(b"</params>", b"<"))

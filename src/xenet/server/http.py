@@ -10,12 +10,10 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable, MutableMapping, Sequence
-from contextlib import suppress
 from email.utils import formatdate
-from functools import partial
 from html import escape
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
 
@@ -41,22 +39,37 @@ class Origin(msgspec.Struct, frozen=True):
     address: str = ""
 
 
-class Reply(NamedTuple):
+class Reply(msgspec.Struct, frozen=True):
     status: int
     media: bytes
     body: bytes
     headers: tuple[tuple[bytes, bytes], ...] = ()
 
 
-class Request(NamedTuple):
-    """A decoded call and how its answer is written."""
+class Codec(msgspec.Struct, frozen=True):
+    """A protocol: how a body is read and, for the call that was in it, the answer written."""
 
-    method: str
-    params: list[Any]
     media: bytes
-    success: Callable[[Any], bytes]
-    failure: Callable[[Sequence[str]], bytes]
-    fault: Callable[[int, str], bytes]
+    decode: Callable[[bytes], Any]
+    success: Callable[[Any, Any], bytes]
+    failure: Callable[[Any, Sequence[str]], bytes]
+    fault: Callable[[Any, int, str], bytes]
+
+
+XML = Codec(
+    b"text/xml",
+    xmlrpc.decode_call,
+    lambda call, value: xmlrpc.encode_bare(value) if call.method in BARE else xmlrpc.encode_success(value),
+    lambda call, description: xmlrpc.encode_failure(description),
+    lambda call, code, text: xmlrpc.encode_fault(code, text),
+)
+JSON = Codec(
+    b"application/json",
+    jsonrpc.decode_call,
+    jsonrpc.encode_success,
+    jsonrpc.encode_failure,
+    lambda call, code, text: jsonrpc.encode_failure(call, [text]),
+)
 
 
 class Gone(Exception):
@@ -79,18 +92,22 @@ def make_app(dispatch: Dispatch, *, www: Path | None = None, body_limit: int = B
     root = www.resolve() if www else None
 
     async def app(scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
-        with suppress(Gone):
-            reply = await _reply(scope, receive, dispatch, root, body_limit)
-            await _send(reply, scope["method"] == "HEAD", send)
+        try:
+            reply = await _answer(scope, receive, dispatch, body_limit) if scope["method"] == "POST" else await _other(scope, root)
+        except Gone:
+            return
+        await send({"type": "http.response.start", "status": reply.status, "headers": _headers(reply)})
+        await send({"type": "http.response.body", "body": reply.body if scope["method"] != "HEAD" else b""})
 
     return app
 
 
-async def _reply(scope: MutableMapping[str, Any], receive: Receive, dispatch: Dispatch, root: Path | None, limit: int) -> Reply:
+def _headers(reply: Reply) -> list[tuple[bytes, bytes]]:
+    return [(b"content-type", reply.media), (b"content-length", b"%d" % len(reply.body)), _ANY_ORIGIN, _date.header(), *reply.headers]
+
+
+async def _other(scope: MutableMapping[str, Any], root: Path | None) -> Reply:
     match scope["method"]:
-        case "POST":
-            body = await _read_body(scope, receive, limit)
-            return _TOO_LARGE if body is None else await _answer(scope, body, receive, dispatch)
         case "OPTIONS":
             return _OPTIONS
         case "GET" | "HEAD":
@@ -99,60 +116,54 @@ async def _reply(scope: MutableMapping[str, Any], receive: Receive, dispatch: Di
             return Reply(405, b"text/html", _page("Method Not Allowed", ""), ((b"allow", b"GET, HEAD, OPTIONS, POST"),))
 
 
-async def _read_body(scope: MutableMapping[str, Any], receive: Receive, limit: int) -> bytes | None:
-    """The body; None where it is larger than the limit, known by its declared length before it is read."""
-    declared = next((value for name, value in scope["headers"] if name == b"content-length"), b"0")
-    if int(declared) > limit:
-        return None
+async def _answer(scope: MutableMapping[str, Any], receive: Receive, dispatch: Dispatch, limit: int) -> Reply:
     message = await receive()
-    body: bytes = message.get("body", b"")
-    while message["type"] == "http.request" and message["more_body"] and len(body) <= limit:
-        message = await receive()
-        body += message.get("body", b"")
-    if message["type"] == "http.disconnect":
-        raise Gone
-    return body if len(body) <= limit else None
-
-
-async def _answer(scope: MutableMapping[str, Any], body: bytes, receive: Receive, dispatch: Dispatch) -> Reply:
+    body = await _whole_body(message, scope, receive, limit) if message.get("more_body") else message.get("body", b"")
+    if body is None or len(body) > limit:
+        return _TOO_LARGE
+    codec = JSON if scope["path"].startswith("/jsonrpc") else XML
     try:
-        request = _decode_json(body) if scope["path"].rstrip("/") == "/jsonrpc" else _decode_xml(body)
+        call = codec.decode(body)
     except Malformed as fault:
         log.info("refused a body that is no call: %s", fault)
         return Reply(500, b"text/html", _page("Internal Server Error", str(fault)))
     client = scope["client"]
-    origin = Origin(bool(scope.get("state", {}).get("local")), client[0] if client else "")
-    return Reply(200, request.media, await _encoded(request, origin, receive, dispatch))
+    origin = Origin(scope.get("state", _NOT_LOCAL).get("local", False), client[0] if client else "")
+    work = dispatch(call.method, call.params, origin)
+    if call.method in LONG_POLLS:
+        work = _while_connected(work, receive)
+    return Reply(200, codec.media, await _encoded(codec, call, work))
 
 
-def _decode_xml(body: bytes) -> Request:
-    call = xmlrpc.decode_call(body)
-    success = xmlrpc.encode_bare if call.method in BARE else xmlrpc.encode_success
-    return Request(call.method, call.params, b"text/xml", success, xmlrpc.encode_failure, xmlrpc.encode_fault)
+async def _whole_body(message: Message, scope: MutableMapping[str, Any], receive: Receive, limit: int) -> bytes | None:
+    """A body that comes in pieces; None where it is larger than the limit, known by its declared length before all of it is read."""
+    declared = next((value for name, value in scope["headers"] if name == b"content-length"), b"0")
+    if int(declared) > limit:
+        return None
+    body: bytes = message["body"]
+    while message.get("more_body") and len(body) <= limit:
+        message = await receive()
+        body += message.get("body", b"")
+    if message["type"] == "http.disconnect":
+        raise Gone
+    return body
 
 
-def _decode_json(body: bytes) -> Request:
-    call = jsonrpc.decode_call(body)
-    success, failure = partial(jsonrpc.encode_success, call), partial(jsonrpc.encode_failure, call)
-    return Request(call.method, call.params, b"application/json", success, failure, lambda _, text: failure([text]))
-
-
-async def _encoded(request: Request, origin: Origin, receive: Receive, dispatch: Dispatch) -> bytes:
-    work = dispatch(request.method, request.params, origin)
+async def _encoded(codec: Codec, call: Any, work: Awaitable[Any]) -> bytes:
     try:
-        return request.success(await (_while_connected(work, receive) if request.method in LONG_POLLS else work))
+        return codec.success(call, await work)
     except Failure as failure:
-        return request.failure(failure.description)
+        return codec.failure(call, failure.description)
     except xmlrpc.Fault as fault:
-        return request.fault(fault.code, fault.text)
+        return codec.fault(call, fault.code, fault.text)
     except Gone:
         raise
     except asyncio.CancelledError:  # the server stops, and this call outlived its grace
-        log.warning("%s was cut off", request.method)
+        log.warning("%s was cut off", call.method)
         raise Gone from None
     except Exception as error:
-        log.exception("%s failed unexpectedly", request.method)
-        return request.failure(internal(f"{type(error).__name__}: {error}").description)
+        log.exception("%s failed unexpectedly", call.method)
+        return codec.failure(call, internal(f"{type(error).__name__}: {error}").description)
 
 
 async def _while_connected(work: Awaitable[Any], receive: Receive) -> Any:
@@ -185,6 +196,7 @@ def _page(title: str, text: str) -> bytes:
     return f"<html><body><h1>{title}</h1>{escape(text)}</body></html>".encode()
 
 
+_NOT_LOCAL: dict[str, bool] = {}
 _TOO_LARGE = Reply(413, b"text/html", _page("Content Too Large", ""), ((b"connection", b"close"),))
 _OPTIONS = Reply(
     200,
@@ -199,27 +211,16 @@ _OPTIONS = Reply(
 
 
 class _Date:
-    """The Date header's value, made anew once a second."""
+    """The Date header, made anew once a second."""
 
     second = 0
-    text = b""
+    made = (b"date", b"")
 
-    def now(self) -> bytes:
+    def header(self) -> tuple[bytes, bytes]:
         if (second := int(time.time())) != self.second:
-            self.second, self.text = second, formatdate(second, usegmt=True).encode()
-        return self.text
+            self.second, self.made = second, (b"date", formatdate(second, usegmt=True).encode())
+        return self.made
 
 
+_ANY_ORIGIN = (b"access-control-allow-origin", b"*")
 _date = _Date()
-
-
-async def _send(reply: Reply, head: bool, send: Send) -> None:
-    headers = [
-        (b"content-type", reply.media),
-        (b"content-length", b"%d" % len(reply.body)),
-        (b"access-control-allow-origin", b"*"),
-        (b"date", _date.now()),
-        *reply.headers,
-    ]
-    await send({"type": "http.response.start", "status": reply.status, "headers": headers})
-    await send({"type": "http.response.body", "body": b"" if head else reply.body})

@@ -4,7 +4,9 @@ Decoding. A document type is refused wherever it stands, as defusedxml's `forbid
 entity but XML's own five. No encoding can hide one: the parser reads UTF-8 whatever the document declares, and
 UTF-16, which expat turns to by itself, cannot be written without the null bytes that are refused here. Then the
 standard library's parser in C builds the tree. defusedxml's own parsers run Python code for every tag: for a
-call with one large struct they took 0.9 ms where this takes 0.2 ms; small calls, all near 18 us, make no difference.
+call with one large struct they took 0.9 ms where this takes 0.2 ms; for a small call all take about 18 us.
+Most calls are small - a session, a reference, some text - so that shape is first looked for with one pattern, in
+3 us. The pattern holds printable ASCII only, and a test compares what it reads with what the tree gives.
 
 Encoding. Real clients set the form. There is no white space between tags, since npm's xen-api reads a line
 break as a tag. Strings stand untagged, since an empty `<string/>` becomes undefined there. Integers are text,
@@ -22,6 +24,17 @@ from xenet.wire.text import Malformed, clean, format_datetime, parse_datetime
 
 MAX_DEPTH = 64
 """Arrays and structs within each other. The XenAPI needs five."""
+_GAP = "[ \t\r\n]*+"
+_TEXT = r"[ -%'-;=-\\^-~]*+"  # without & and <, and without the ] that could end a CDATA section
+_COMMON = re.compile(
+    rf"""(?:<\?xml[ ]version=['"]1\.0['"](?:[ ]encoding=['"](?:utf|UTF)-8['"])?[ ]?\?>)?
+    {_GAP}<methodCall>{_GAP}<methodName>([\w.]+)</methodName>{_GAP}
+    <params>((?:{_GAP}<param>{_GAP}<value>(?:<string>{_TEXT}</string>|{_TEXT})</value>{_GAP}</param>)*+){_GAP}</params>
+    {_GAP}</methodCall>{_GAP}""".encode(),
+    re.VERBOSE,
+)
+"""A call whose parameters are all simple text."""
+_COMMON_TEXT = re.compile("<value>(?:<string>)?([^<]*)<")
 _SPECIAL = re.compile("[&<>\r\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
 
 
@@ -46,6 +59,14 @@ class Fault(Exception):
 
 def decode_call(body: bytes) -> WireCall:
     """The call that `body` holds. Raises Malformed for anything but exactly one methodCall."""
+    common = _COMMON.fullmatch(body)
+    if common:
+        return WireCall(common[1].decode(), _COMMON_TEXT.findall(common[2].decode()))
+    return decode_tree(body)
+
+
+def decode_tree(body: bytes) -> WireCall:
+    """`decode_call` without its short cut for the commonest shape."""
     root = _parse(body)
     if root.tag != "methodCall" or not 1 <= len(root) <= 2:
         raise Malformed(f"expected one methodCall with methodName and params, not {root.tag}")
