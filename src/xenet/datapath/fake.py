@@ -208,7 +208,7 @@ class FakeDatapath:
 
     def _create_port(self, step: s.CreatePort) -> None:
         if self._holder(step.port.device):
-            raise Refused(f"{step.port.device} or the guest's eth{step.port.index} exists already")
+            raise Refused(f"{step.port.device} exists already")
         self._with(step.bridge, step.port)
         self.dead = [device for device in self.dead if device != step.port.device]
 

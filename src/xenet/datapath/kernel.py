@@ -53,8 +53,17 @@ class Kernel:
             for kind, message in self.news.news():
                 self.table.take(kind, message)
         except Overrun:
+            self._throw_away()
             self.observe()
             self.drain()
+
+    def _throw_away(self) -> None:
+        """What waits is older than what was lost: taken after a dump, it would undo newer facts for good."""
+        try:
+            for _ in self.news.news():
+                pass
+        except Overrun:
+            self._throw_away()
 
     def do(self, requests: Sequence[Request]) -> list[NetlinkError | None]:
         return self.socket.do(requests)

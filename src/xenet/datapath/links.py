@@ -1,7 +1,8 @@
 """Link messages: create, set, delete, ask for network devices, and what xenet reads of one.
 
-Measured: IFLA_GROUP holds from a creating message on while IFLA_IFALIAS is ignored there; a veth peer cannot be created up; a port
-that is created up in its bridge gets a link-local address, one that is set up by a later message with addr_gen_mode none does not.
+Measured: IFLA_GROUP holds from a creating message on while IFLA_IFALIAS is ignored there; a veth peer cannot be created up, the
+device itself can; the kernel takes the flags of a message before its addr_gen_mode, so a device that has its carrier gets a link-local
+address when one message sets both.
 Source: linux/if_link.h, linux/veth.h, net/core/rtnetlink.c.
 """
 
@@ -44,7 +45,7 @@ class Link(msgspec.Struct, frozen=True):
     """The hardware's bus and name, such as `pci 0000:00:03.0`; empty for a virtual device and before Linux 5.14."""
 
 
-class Peer(NamedTuple):
+class GuestEnd(NamedTuple):
     """The guest's end of a veth pair: the file descriptor of the namespace it is born in, its name, MAC and MTU."""
 
     netns: int
@@ -53,11 +54,16 @@ class Peer(NamedTuple):
     mtu: int
 
 
-def create_veth(name: str, mac: str, mtu: int, group: int, peer: Peer) -> Request:
-    """A pair, both ends down, the far end born where it stays: moving a device between namespaces costs 17 ms."""
-    far = _NEW + _common(peer.name, peer.mac, peer.mtu) + u32(_NET_NS_FD, peer.netns)
-    info = text(_INFO_KIND, "veth") + attr(_INFO_DATA, attr(_VETH_PEER, far))
-    return Request(NEWLINK, CREATE | EXCL, _NEW + _common(name, mac, mtu) + u32(_GROUP, group) + attr(_LINKINFO, info))
+def create_veth(name: str, mac: str, mtu: int, group: int, guest: GuestEnd) -> Request:
+    """A pair: this end here and down, the guest's in its namespace and up.
+
+    To the kernel the guest's end is the device and this one its peer, since only the device can be created up. Each is born where it
+    stays: moving a device between namespaces costs 17 ms.
+    """
+    here = _NEW + _common(name, mac, mtu) + u32(_GROUP, group)
+    info = text(_INFO_KIND, "veth") + attr(_INFO_DATA, attr(_VETH_PEER, here))
+    there = _IFINFO.pack(0, 0, 0, IFF_UP, IFF_UP) + _common(guest.name, guest.mac, guest.mtu) + u32(_NET_NS_FD, guest.netns)
+    return Request(NEWLINK, CREATE | EXCL, there + attr(_LINKINFO, info))
 
 
 def create_bridge(name: str, mac: str, mtu: int, group: int) -> Request:

@@ -18,15 +18,25 @@ def _enter(netns: int) -> None:
         raise OSError(code, f"setns: {os.strerror(code)}")
 
 
+def _return(home: int) -> None:
+    try:
+        _enter(home)
+    except OSError as error:
+        raise RuntimeError(f"caught in a guest's network namespace: {error}") from error
+
+
 def netlink_in(netns: int) -> Socket:
-    """A rtnetlink socket in the network namespace of this descriptor; the calling thread is back in its own afterwards. Raises OSError."""
+    """A rtnetlink socket in the network namespace of this descriptor; the calling thread is back in its own afterwards.
+
+    Raises OSError; RuntimeError when the way back is barred: nothing may be done then, it would be done to the guest.
+    """
     home = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
     try:
         _enter(netns)
         try:
             return Socket()
         finally:
-            _enter(home)
+            _return(home)
     finally:
         os.close(home)
 

@@ -86,6 +86,11 @@ def attributes(message: bytes, start: int) -> dict[int, bytes]:
     return found
 
 
+def encode(request: Request, flags: int, seq: int) -> bytes:
+    """The whole message; flags come on top of the request's own."""
+    return _HEADER.pack(16 + len(request.body), request.kind, REQUEST | flags | request.flags, seq, 0) + request.body
+
+
 def messages(datagram: bytes) -> Iterator[tuple[int, int, int, bytes]]:
     """(type, flags, sequence number, whole message) of each message in what one recv gave."""
     pos, end = 0, len(datagram)
@@ -143,12 +148,7 @@ class Socket:
 
     def _send(self, flags: int, requests: Sequence[Request]) -> int:
         numbers = [next(self._numbers) for _ in requests]
-        self._socket.send(
-            b"".join(
-                _HEADER.pack(16 + len(body), kind, REQUEST | flags | more, seq, 0) + body
-                for (kind, more, body), seq in zip(requests, numbers, strict=True)
-            )
-        )
+        self._socket.send(b"".join(encode(request, flags, seq) for request, seq in zip(requests, numbers, strict=True)))
         return numbers[0]
 
     def run(self, request: Request) -> None:

@@ -1,19 +1,19 @@
 """Ports: the devices of VIFs, made, moved and taken out of service a chunk at a time.
 
-A namespace guest's port costs three messages and no question: the pair (down, the far end born in the guest), the host's end (alias,
-master, no link-local address, up), the guest's end up. Each of the three is sent for a whole chunk before the next, so an error
-belongs to one port, and a message about a device is sent only when the one before it went well: a name that another device holds is
-never touched.
+A namespace guest's port costs three messages and no question: the pair (the guest's end born up in its namespace, the host's end down
+and in our group), no link-local address, then all that puts it into service: alias, master, up. So a port that has its alias is whole,
+whenever its maker was killed. Each of the three is sent for a whole chunk before the next: an error belongs to one port, and a message
+about a device is sent only when the one before it went well, so a name that another device holds is never touched.
 """
 
 import errno
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, suppress
 from typing import TypeVar
 
 from xenet.datapath.batch import failure_of
 from xenet.datapath.kernel import Kernel, Refused
-from xenet.datapath.links import Link, Peer, create_veth, get_link, parse_link, set_link
+from xenet.datapath.links import GuestEnd, Link, create_veth, get_link, parse_link, set_link
 from xenet.datapath.mark import DEAD, HOST_MAC, LIVE, is_ours, is_remnant, port_alias, port_view
 from xenet.datapath.namespaces import Guests
 from xenet.datapath.netlink import NetlinkError, Request
@@ -73,12 +73,10 @@ class Ports:
             self._make(_well(ports), taps)
             if taken := [port for port in ports if isinstance(port.error, OSError) and port.error.errno in _TAKEN]:
                 self._make(self._make_way(taken), taps)
-            self._serve(_well(ports))
-            self._raise_guests(_well(ports))
-            for port in _well(ports):
-                if port.tap:
-                    port.tap.keep()
-            self._discard([port.port.device for port in ports if port.error and port.made and not port.tap])
+            self._send(_well(ports), self._prepared)
+            self._send(_well(ports), self._served)
+            _keep_taps(_well(ports))
+            self._discard([port.port.device for port in ports if port.error and port.made])
         return [failure_of(port.step, port.error) for port in ports if port.error]
 
     def _prepare(self, ports: Sequence[_Making]) -> None:
@@ -92,7 +90,7 @@ class Ports:
 
     def _make(self, ports: Sequence[_Making], taps: ExitStack) -> None:
         pairs = [port for port in ports if port.port.kind == "namespace"]
-        self._send(pairs, [self._pair(port) for port in pairs])
+        self._send(pairs, self._pair)
         for port in pairs:
             port.made = port.error is None
         for port in ports:
@@ -105,50 +103,46 @@ class Ports:
     def _pair(self, port: _Making) -> Request:
         view, netns = port.port, self._guests.netns(port.port.vm)
         assert netns is not None  # `_prepare` asked for it
-        return create_veth(view.device, HOST_MAC, view.mtu, LIVE, Peer(netns, f"eth{view.index}", view.mac, view.mtu))
+        return create_veth(view.device, HOST_MAC, view.mtu, LIVE, GuestEnd(netns, f"eth{view.index}", view.mac, view.mtu))
 
-    def _serve(self, ports: Sequence[_Making]) -> None:
-        taps = [port for port in ports if port.tap]
-        self._send(taps, [self._mark_tap(port) for port in taps])
-        ready = _well(ports)
-        self._send(ready, [self._service(port) for port in ready])
+    def _prepared(self, port: _Making) -> Request:
+        """No link-local address, while there is no carrier that could bring one; and what a pair is born with, for a tap."""
+        view, mode = port.port, self._kernel.no_link_local(port.port.mtu)
+        if port.tap is None:
+            return set_link(view.device, addr_gen_mode=mode)
+        return set_link(view.device, addr_gen_mode=mode, group=LIVE, mac=HOST_MAC, mtu=view.mtu)
 
-    def _mark_tap(self, port: _Making) -> Request:
-        """What a pair is born with. A tap has its carrier while it is open, so up must come after the mode."""
-        return set_link(port.port.device, mac=HOST_MAC, mtu=port.port.mtu, group=LIVE, addr_gen_mode=self._kernel.no_link_local(port.port.mtu))
+    def _served(self, port: _Making) -> Request:
+        return set_link(port.port.device, alias=port_alias(port.port), master=port.master, up=port.port.up)
 
-    def _service(self, port: _Making) -> Request:
-        mode = None if port.tap else self._kernel.no_link_local(port.port.mtu)
-        return set_link(port.port.device, master=port.master, up=port.port.up, alias=port_alias(port.port), addr_gen_mode=mode)
-
-    def _raise_guests(self, ports: Sequence[_Making]) -> None:
-        """One message a port, sent to each guest for itself."""
-        for port in ports:
-            if port.port.kind == "namespace":
-                try:
-                    if guest := self._guests.socket(port.port.vm):
-                        guest.run(set_link(f"eth{port.port.index}", up=True))
-                except OSError as error:
-                    port.error = error
-
-    def _send(self, ports: Sequence[_Making], requests: Sequence[Request]) -> None:
-        for port, error in zip(ports, self._kernel.do(requests), strict=True):
+    def _send(self, ports: Sequence[_Making], request: Callable[[_Making], Request]) -> None:
+        for port, error in zip(ports, self._kernel.do([request(port) for port in ports]), strict=True):
             port.error = _explained(error)
 
     def _make_way(self, ports: Sequence[_Making]) -> list[_Making]:
         """Delete what is ours and out of service but still holds a name; the ports that can be tried again."""
-        obstacles = {port.port.device: self._obstacle(port) for port in ports}
-        self._kernel.delete_together(list({link.index for link in obstacles.values() if link}))
-        again = [port for port in ports if obstacles[port.port.device]]
+        obstacles: set[int] = set()
         for port in ports:
-            port.error = None if port in again else Refused(f"{port.port.device} or the guest's eth{port.port.index} exists already")
-        return again
+            try:
+                obstacles.add(self._obstacle(port).index)
+                port.error = None
+            except (Refused, OSError) as error:
+                port.error = error
+        try:
+            self._kernel.delete_together(list(obstacles))
+        except NetlinkError as error:
+            for port in _well(ports):
+                port.error = error
+        return _well(ports)
 
-    def _obstacle(self, port: _Making) -> Link | None:
-        link = self._kernel.ask(port.port.device)
+    def _obstacle(self, port: _Making) -> Link:
+        """What holds the name, if it can go. Raises Refused, OSError."""
+        link, where = self._kernel.ask(port.port.device), port.port.device
         if link is None and port.port.kind == "namespace":
-            link = self._behind(port)
-        return link if link and is_remnant(link) else None
+            link, where = self._behind(port), f"the guest's eth{port.port.index}"
+        if link is None or not is_remnant(link):
+            raise Refused(f"{where} exists already")
+        return link
 
     def _behind(self, port: _Making) -> Link | None:
         """The host's end of what holds the name on the guest's side."""
@@ -157,9 +151,11 @@ class Ports:
         return self._kernel.ask(parse_link(message).peer) if message else None
 
     def _discard(self, devices: Sequence[str]) -> None:
+        """Delete what was made for nothing; what does not go now is half-made, and goes with the next `reap`."""
         self._kernel.drain()
         links = (self._kernel.table.link(device) for device in devices)
-        self._kernel.delete_together([link.index for link in links if link and is_ours(link)])
+        with suppress(NetlinkError):
+            self._kernel.delete_together([link.index for link in links if link and is_ours(link)])
 
     def move(self, steps: Sequence[SetPort]) -> list[StepFailure]:
         """Into another bridge, or up again, with its MTU."""
@@ -210,10 +206,20 @@ class Ports:
         return failures + _failures([step for step, _ in ready], gone)
 
     def _lower_guests(self, ports: Sequence[tuple[RemovePort, Link]]) -> None:
-        """By ifindex, since a guest may have renamed its end; what the guest did with it does not matter, the host's end goes down."""
+        """By ifindex, since a guest may have renamed its end. Whatever became of it: once the host's end is down it has no carrier."""
         for step, link in ports:
-            if link.kind == "veth" and (guest := self._guests.socket(step.port.vm)):
-                guest.do([set_link(link.peer, up=False)])
+            with suppress(OSError):
+                if link.kind == "veth" and (guest := self._guests.socket(step.port.vm)):
+                    guest.run(set_link(link.peer, up=False))
+
+
+def _keep_taps(ports: Sequence[_Making]) -> None:
+    for port in ports:
+        try:
+            if port.tap:
+                port.tap.keep()
+        except OSError as error:
+            port.error = error
 
 
 def _well(ports: Sequence[_Making]) -> list[_Making]:

@@ -34,6 +34,10 @@ def refuse_advertisements(bridge: str) -> None:
         Path(f"/proc/sys/net/ipv6/conf/{bridge}/accept_ra").write_text("0")
 
 
+_ANY_MTU = 65535
+"""A bridge follows the smallest MTU of its ports until its own is changed, and only a change to another value counts as one."""
+
+
 class Switches:
     """Raises Refused for what is not ours or not there, NetlinkError for what the kernel refuses."""
 
@@ -43,7 +47,7 @@ class Switches:
     def create(self, step: CreateSwitch) -> None:
         """A bridge of ours that is there already, half-made or whole, is brought to what is wanted."""
         want = step.switch
-        new = create_bridge(want.bridge, want.mac, want.mtu, LIVE)
+        new = create_bridge(want.bridge, want.mac, _ANY_MTU, LIVE)
         try:
             self._kernel.run(new)
         except NetlinkError as error:
@@ -111,10 +115,11 @@ class Switches:
         if nic is None:
             raise Refused(f"there is no NIC {want.device}")
         self._check_free(nic)
-        self._quieten(nic)
-        self._name_uplink(bridge, want.device)
         if nic.mtu != want.mtu:  # many a driver resets its NIC for this
             self._kernel.run(set_link(nic.index, mtu=want.mtu))
+            self._kernel.drain()
+        self._quieten(nic.index, want.mtu)
+        self._name_uplink(bridge, want.device)
         self._kernel.run(set_link(nic.index, master=bridge.index, up=want.up))
 
     def _check_free(self, nic: Link) -> None:
@@ -123,14 +128,13 @@ class Switches:
         if master := foreign_master(self._kernel.table, nic.name):
             raise Refused(f"{nic.name} belongs to {master.name}, which is not xenet's")
 
-    def _quieten(self, nic: Link) -> None:
+    def _quieten(self, nic: int, mtu: int) -> None:
         """No link-local address, now and later: a port has none of its own."""
-        if (mode := self._kernel.no_link_local(nic.mtu)) is not None:
-            self._kernel.run(set_link(nic.index, addr_gen_mode=mode), errno.EAFNOSUPPORT)
-        addresses = self._kernel.table.addresses[nic.index]
-        own = [cidr for cidr, scope in addresses.items() if scope == LINK and ":" in cidr]
+        if (mode := self._kernel.no_link_local(mtu)) is not None:
+            self._kernel.run(set_link(nic, addr_gen_mode=mode), errno.EAFNOSUPPORT)
+        own = [cidr for cidr, scope in self._kernel.table.addresses[nic].items() if scope == LINK and ":" in cidr]
         for cidr in own:
-            self._kernel.run(remove_address(nic.index, cidr), errno.EADDRNOTAVAIL)
+            self._kernel.run(remove_address(nic, cidr), errno.EADDRNOTAVAIL)
 
     def _name_uplink(self, bridge: Link, device: str) -> None:
         said = words(bridge.alias)
@@ -142,12 +146,13 @@ class Switches:
     def detach(self, step: DetachUplink) -> None:
         """Out of the bridge, and the kernel's way with its link-local address again; nothing else of the NIC changes."""
         bridge, nic = self._kernel.own(step.bridge), self._kernel.table.link(step.device)
+        if words(bridge.alias).get("uplink") != step.device:
+            return  # not there, or there by somebody else's doing
         if nic and nic.master == bridge.index:
             self._kernel.run(set_link(nic.index, master=0))
             if self._kernel.no_link_local(nic.mtu) is not None:
                 self._kernel.run(set_link(nic.index, addr_gen_mode=EUI64), errno.EAFNOSUPPORT)
-        if words(bridge.alias).get("uplink") == step.device:
-            self._name_uplink(bridge, "")
+        self._name_uplink(bridge, "")
 
     def add_address(self, step: AddAddress) -> None:
         self._kernel.run(add_address(self._holder(step.bridge).index, step.address), errno.EEXIST)

@@ -1,0 +1,94 @@
+"""A host in network namespaces for tests of the bridge datapath: its NIC with a cable, guests, networks, and the views to ask for."""
+
+import json
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+
+from msgspec import structs
+
+from tests.netns import Namespace, cable, namespaces
+from xenet.datapath.bridge import BridgeDatapath
+from xenet.plan.diff import diff_host
+from xenet.plan.steps import CreatePort, RemovePort, Step
+from xenet.plan.view import HostView, PortView, SwitchView, UplinkView
+
+NETWORKS = ("net-a", "net-b", "net-c")
+
+
+def port(vm: int, index: int = 0, mtu: int = 1500, vif: str = "") -> PortView:
+    """A VIF of the guest with this domain number, whose namespace is the test's guests[vm - 1]."""
+    return PortView(f"vif{vm}.{index}", vif or f"vif-{vm}-{index}", f"vm-{vm}", index, f"02:00:00:00:{vm:02x}:{index:02x}", mtu)
+
+
+def tap(vm: int, index: int = 0) -> PortView:
+    return structs.replace(port(vm, index), device=f"tap{vm}.{index}", kind="tap")
+
+
+def switch(number: int = 0, *ports: PortView, **fields) -> SwitchView:
+    return SwitchView(f"xapi{number}", NETWORKS[number], ports={each.device: each for each in ports}, **fields)
+
+
+class Host:
+    """A host's namespace, its guests', one at the far end of its NIC's cable, and a datapath."""
+
+    def __init__(self, host: Namespace, far: Namespace, guests: list[Namespace]) -> None:
+        self.ns, self.far, self.guests = host, far, guests
+        cable(host, "eth0", far, "wire")
+        self.mac = self.json("link", "show", "eth0")[0]["address"]
+        self.datapath = self._start()
+
+    def _start(self) -> BridgeDatapath:
+        return self.ns(BridgeDatapath, self._netns)
+
+    def restart(self) -> None:
+        self.datapath.close()
+        self.datapath = self._start()
+
+    def truth(self) -> dict[str, SwitchView]:
+        """What a datapath sees that starts now and knows only what the kernel says."""
+        with closing(self._start()) as fresh:
+            return fresh.switches()
+
+    def _netns(self, vm: str) -> int | None:
+        number = int(vm.removeprefix("vm-"))
+        return self.guests[number - 1].dup() if number <= len(self.guests) else None
+
+    def do(self, *steps: Step):
+        return self.ns(self.datapath.do, steps)
+
+    def ok(self, *steps: Step) -> None:
+        assert self.do(*steps) == []
+
+    def reach(self, *wanted: SwitchView) -> None:
+        """Plan and do what is missing for these switches; nothing else may be left to do."""
+        view = HostView({each.bridge: each for each in wanted})
+        self.ok(*diff_host(view, HostView(self.datapath.switches())))
+        assert diff_host(view, HostView(self.datapath.switches())) == []
+
+    def json(self, *argv: str):
+        return json.loads(self.ns.ip("-j", "-d", *argv))
+
+    def names(self) -> set[str]:
+        return {link["ifname"] for link in self.json("link")}
+
+
+@contextmanager
+def hosts(guests: int = 2) -> Iterator[Host]:
+    with namespaces(guests + 2) as (host, far, *others):
+        made = Host(host, far, others)
+        try:
+            yield made
+        finally:
+            made.datapath.close()
+
+
+def create(view: PortView, bridge: str = "xapi0") -> CreatePort:
+    return CreatePort(object=view.vif, bridge=bridge, port=view)
+
+
+def remove(view: PortView, bridge: str = "xapi0") -> RemovePort:
+    return RemovePort(object=view.vif, bridge=bridge, port=view)
+
+
+def external(host: Host, *ports: PortView, **fields) -> SwitchView:
+    return switch(0, *ports, mac=host.mac, uplink=UplinkView("eth0"), **fields)
