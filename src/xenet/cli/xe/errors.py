@@ -29,8 +29,8 @@ def describe(failure: Failure, call: Call | None = None) -> str:
 
 
 def _class_of(name: str, failure: Failure) -> str:
-    """The class of what a parameter refers to: HANDLE_INVALID and its like say it in their first one."""
-    if name in ("handle", "object", "ref") and len(failure.params) > 1:
+    """The class of what a parameter refers to; HANDLE_INVALID, MAP_DUPLICATE_KEY and their like say it in their first one."""
+    if name in ("handle", "object", "ref", "uuid") and len(failure.params) > 1:
         return failure.params[0]
     return CLASSES.get(name, "")
 
