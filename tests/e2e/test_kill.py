@@ -20,7 +20,7 @@ from tests.netns import Namespace, cable, namespaces
 pytestmark = pytest.mark.kernel
 DYING = Path(__file__).with_name("dying.py")
 STEP = 1 if os.environ.get("XENET_LONG") else 2
-"""Every moment in the long run; every second one, the first and the last few included, otherwise."""
+"""Every moment in the long run, every second one otherwise."""
 
 
 class Site:

@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from xenet.cli.lab import lab
 from xenet.cli.supervise import serve_with_agent
 
 LOG_FORMAT = "%(asctime)s %(name)s %(levelname)s %(message)s"
@@ -56,7 +57,7 @@ def agent_options(command: Any) -> Any:
         click.option("--datapath", type=click.Choice(["auto", "bridge", "fake"]), default="auto", show_default=True),
         click.option("--netns", default="", help="The host's network namespace: a name of `ip netns` or a path."),
         click.option("--name", default=os.uname().nodename, show_default=True, help="The host's name-label."),
-        click.option("--nics", default="all", callback=nic_names, show_default=True, help="The NICs to manage: eth0,eth1, or all; no other is touched."),
+        click.option("--nics", default="all", callback=nic_names, show_default=True, help="The NICs to manage: eth0,eth1, or all."),
         click.option("--state", type=click.Path(path_type=Path, file_okay=False), required=True, help="Where this host's state is kept."),
     ):
         command = option(command)
@@ -125,6 +126,9 @@ def run_or_say(work: Any) -> None:
         sys.exit(1)
     except asyncio.CancelledError:
         sys.exit(0)
+
+
+cli.add_command(lab)
 
 
 if __name__ == "__main__":
