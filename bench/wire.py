@@ -61,7 +61,7 @@ async def _serve() -> None:
 
 
 @contextmanager
-def _served() -> Iterator[list[int]]:
+def served() -> Iterator[list[int]]:
     command = [sys.executable, "-m", "bench.wire"]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as server:
         assert server.stdout
@@ -93,7 +93,7 @@ class Caller:
 
 
 def run() -> Iterator[Row]:
-    with _served() as (port, *echoes):
+    with served() as (port, *echoes):
         for echo, (name, (path, body, _, answer)) in zip(echoes, KINDS.items(), strict=True):
             ours, bare = Caller(port, path, body, answer), Caller(echo, path, body, answer)
             with ours.sock, bare.sock:

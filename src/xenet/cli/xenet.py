@@ -111,7 +111,9 @@ def serve(**options: Any) -> None:
 
     Example: xenet serve --state /var/lib/xenet --listen 0.0.0.0:443 --tls --nics eth0,eth1 --take-over
     """
-    run_or_say(lambda: asyncio.run(serve_with_agent(options)))
+    import uvloop
+
+    run_or_say(lambda: uvloop.run(serve_with_agent(options)))
 
 
 def run_or_say(work: Any) -> None:

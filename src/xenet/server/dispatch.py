@@ -1,12 +1,9 @@
 """From a method name and loose values to a message, its typed arguments and its result: XenServer's checks, in XenServer's order."""
 
-from collections.abc import Mapping
 from typing import Any
 
-from xenet.model.classes import API
-from xenet.model.declare import APIType, public_fields
+from xenet.model.declare import APIType
 from xenet.model.errors import Failure
-from xenet.model.types import Qualifier
 from xenet.server.builtin import BUILTIN, WITHOUT_SESSION, Context
 from xenet.server.core import Core
 from xenet.server.events import Events
@@ -16,8 +13,10 @@ from xenet.verbs.catalogue import MESSAGES
 from xenet.verbs.registry import Message
 from xenet.wire import values
 
-CLASSES = {cls.xenapi: cls for cls in API}
 ALIVE = "system.isAlive:"
+OWN = {message.cls for message in BUILTIN.values()}
+"""The classes whose messages are the server's own."""
+STRING = APIType("string")
 
 
 class Dispatcher:
@@ -36,11 +35,9 @@ class Dispatcher:
             return True
         message, asynchronous = find(method)
         session, given = self._session_of(message, method, params)
-        context = Context(self.core.store, self.sessions, self.events, session, origin.local)
-        if session or message.full_name not in WITHOUT_SESSION:
-            self.sessions.check(session)
         args = decode_args(message, given)
-        if message.full_name in BUILTIN:
+        if message.cls in OWN:
+            context = Context(self.core.store, self.sessions, self.events, session, origin.local)
             result = await message.run(context, *args)
             return "" if result is None else result
         if asynchronous:
@@ -48,15 +45,17 @@ class Dispatcher:
         return await self.core.run(message, args)
 
     def _session_of(self, message: Message, method: str, params: list[Any]) -> tuple[str, list[Any]]:
-        """The session reference and the other parameters. Raises MESSAGE_PARAMETER_COUNT_MISMATCH [method, expected, received]."""
+        """The live session's reference and the other parameters. Raises MESSAGE_PARAMETER_COUNT_MISMATCH [method, expected, received],
+        SESSION_INVALID [session]."""
         leading = 0 if message.full_name in WITHOUT_SESSION else 1
         given = len(params) - leading
-        required = sum(param.required for param in message.params)
-        if not required <= given <= len(message.params):
-            raise Failure("MESSAGE_PARAMETER_COUNT_MISMATCH", method, str(required), str(max(given, 0)))
+        if not message.required <= given <= len(message.params):
+            raise Failure("MESSAGE_PARAMETER_COUNT_MISMATCH", method, str(message.required), str(max(given, 0)))
         if not leading:
             return "", params
-        return values.decode(APIType("string"), params[0], "session_id"), params[1:]
+        session = values.decode(STRING, params[0], "session_id")
+        self.sessions.check(session)
+        return session, params[1:]
 
 
 def find(method: str) -> tuple[Message, bool]:
@@ -80,16 +79,7 @@ def list_methods() -> list[str]:
 
 def decode_args(message: Message, given: list[Any]) -> list[Any]:
     """Typed arguments, defaults filled in. Raises FIELD_TYPE_ERROR, INVALID_VALUE."""
-    args = [_decode(param.type, value, param.name) for param, value in zip(message.params, given, strict=False)]
-    return args + [param.default for param in message.params[len(args) :]]
-
-
-def _decode(type_: APIType, value: Any, field: str) -> Any:
-    if type_.kind != "record":
-        return values.decode(type_, value, field)
-    if not isinstance(value, Mapping):
-        raise Failure("FIELD_TYPE_ERROR", field)
-    fields = public_fields(CLASSES[type_.name])
-    # Clients send whole records; what a constructor does not take is not looked at, so that it cannot be wrong.
-    taken = {name: f for name, f in fields.items() if f.qualifier is not Qualifier.RO}
-    return {name: values.decode(f.type, value[name], name) for name, f in taken.items() if name in value}
+    args = [values.decode(param.type, value, param.name) for param, value in zip(message.params, given, strict=False)]
+    if len(args) < len(message.params):
+        args += [param.default for param in message.params[len(args) :]]
+    return args

@@ -18,6 +18,8 @@ from xenet.store.base import Store
 
 IDLE = timedelta(hours=24)
 """A session idle for longer is over."""
+FRESH = timedelta(seconds=1)
+"""Activity is noted once in so long."""
 MOST = 500
 """Sessions a user and originator may have; beyond, the one idle longest goes."""
 PENALTY = 5.0
@@ -38,11 +40,11 @@ class Sessions:
         self.store = store
         self.now = now
         self.penalty = penalty
-        self.ended: dict[str, asyncio.Event] = {}
+        self.ended: dict[bytes, asyncio.Event] = {}
         """Set when the session is over, so that who waits for events hears of it."""
-        self.registered: dict[str, Registered] = {}
+        self.registered: dict[bytes, Registered] = {}
         """The queues of event.register, by the hash of the session's reference."""
-        self._alive: dict[str, Session] = {}
+        self._alive: dict[bytes, Session] = {}
 
     async def login(self, user: str, password: str, originator: str, *, trusted: bool) -> Ref:
         """A new session. `trusted`: local root, who needs no password. Raises SESSION_AUTHENTICATION_FAILED after a delay."""
@@ -81,10 +83,12 @@ class Sessions:
         session = self._alive.get(key)
         if session is None:
             raise Failure("SESSION_INVALID", ref)
-        if self.now() - session.last_active > IDLE:
+        now = self.now()
+        if now - session.last_active > IDLE:
             self._close(key)
             raise Failure("SESSION_INVALID", ref)
-        self._alive[key] = msgspec.structs.replace(session, last_active=self.now())
+        if now - session.last_active > FRESH:
+            self._alive[key] = msgspec.structs.replace(session, last_active=now)
         return session
 
     def peek(self, ref: str) -> Session:
@@ -104,7 +108,7 @@ class Sessions:
         """Set when this session is over."""
         return self.ended[digest(ref)]
 
-    def _close(self, key: str) -> None:
+    def _close(self, key: bytes) -> None:
         self._alive.pop(key, None)
         self.registered.pop(key, None)
         event = self.ended.pop(key, None)
@@ -112,5 +116,5 @@ class Sessions:
             event.set()
 
 
-def digest(ref: str) -> str:
-    return hashlib.sha256(ref.encode()).hexdigest()
+def digest(ref: str) -> bytes:
+    return hashlib.sha256(ref.encode()).digest()

@@ -35,9 +35,14 @@ class Message(msgspec.Struct, frozen=True):
     ours: bool = False
     """Not in XenServer."""
 
-    @property
-    def full_name(self) -> str:
-        return f"{self.cls}.{self.name}"
+    full_name: str = ""
+    """`class.name`; made by itself."""
+    required: int = 0
+    """How many parameters must be given; counted by itself."""
+
+    def __post_init__(self) -> None:
+        msgspec.structs.force_setattr(self, "full_name", f"{self.cls}.{self.name}")
+        msgspec.structs.force_setattr(self, "required", sum(param.required for param in self.params))
 
     @property
     def asynchronous(self) -> bool:
