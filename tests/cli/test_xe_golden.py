@@ -36,7 +36,7 @@ def test_transcript(path: Path, tmp_path: Path) -> None:
 
 
 def test_every_class_has_a_transcript() -> None:
-    from xenet.cli.xe.fields import tables
+    from xenet.cli.xe.tables import tables
 
     shown = "".join(path.read_text() for path in GOLDEN.glob("*.txt"))
     missing = [table.name for table in tables() if f"{PROMPT}{table.name}-list" not in shown]

@@ -8,8 +8,9 @@ import pytest
 
 from xenet.cli.xe.catalog import commands
 from xenet.cli.xe.error_texts import CLASSES, TEXTS
-from xenet.cli.xe.fields import HIDDEN, Column, Table, tables
+from xenet.cli.xe.fields import HIDDEN, Column, Table
 from xenet.cli.xe.fields_absent import ABSENT
+from xenet.cli.xe.tables import tables
 from xenet.model.classes import API
 from xenet.model.declare import APIType, public_fields
 

@@ -5,49 +5,11 @@ imported only when it runs. The commands that every class has are made from the 
 """
 
 from collections.abc import Iterator
-from typing import NamedTuple
 
-from xenet.cli.xe.fields import HIDDEN, Table, tables
-
-
-class Arg(NamedTuple):
-    """A parameter of a command."""
-
-    name: str
-    kind: str = "string"
-    """string, int, bool, map (name:key=value), ref CLASS (a uuid, sent as a reference), refs CLASS (uuids), uuid CLASS (sent as it is),
-    field, class, host (a uuid or name), or values joined by |."""
-    default: str | None = None
-    """What counts when it is absent; None: it must be there."""
-    any_case: bool = False
-    """The name may be written in any case."""
-    wrong: str = ""
-    """What to say of a text that is none of the values; {} stands for it."""
-
-
-class Command(NamedTuple):
-    """A command of `xe`."""
-
-    name: str
-    summary: str
-    args: tuple[Arg, ...] = ()
-    send: str = ""
-    """The message that is called with the arguments in their order."""
-    result: str = ""
-    """What is printed of its result: nothing, `text`, or the uuids of CLASS or of CLASS.FIELD>CLASS."""
-    run: str = ""
-    """module.function instead of one message."""
-    selector: str = ""
-    """vm or host: acts on the records that vm= or host= and filters choose."""
-    local: bool = False
-    """Needs a session of the host itself, which works without the rest of the pool."""
-    hidden: bool = False
-    """Left out of the help, as in XenServer."""
-    table: Table | None = None
-    """The class of a generated command."""
-    rest: str = ""
-    """What else it takes, for people; empty: nothing."""
-
+from xenet.cli.xe.command import Arg, Command
+from xenet.cli.xe.fields import HIDDEN, Table
+from xenet.cli.xe.sends import COMMANDS
+from xenet.cli.xe.tables import tables
 
 _REST_LIST = "<field>=<value> <map>:<key>=<value> <set>:contains=<value>"
 _REST_SET = "<field>=<value> <map>:<key>=<value>"
@@ -86,8 +48,6 @@ def _made(table: Table, action: str, summary: str, args: tuple[Arg, ...], rest: 
 
 def commands() -> dict[str, Command]:
     """Every command by name."""
-    from xenet.cli.xe.sends import COMMANDS
-
     made = (command for table in tables() for command in generated(table))
     return {command.name: command for command in sorted((*COMMANDS, *made))}
 

@@ -6,9 +6,11 @@ only, and in silence: where it does not answer at once there are no candidates.
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from xenet.cli.xe.catalog import Arg, Command, commands, field_names
-from xenet.cli.xe.fields import Table, tables
+from xenet.cli.xe.catalog import commands, field_names
+from xenet.cli.xe.command import Arg, Command
+from xenet.cli.xe.fields import Table
 from xenet.cli.xe.grammar import SWITCHES, Misuse, Params, parse
+from xenet.cli.xe.tables import tables
 
 PATIENCE = 2.0
 """Seconds that somebody who presses Tab waits for the server."""

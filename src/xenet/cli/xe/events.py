@@ -4,10 +4,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from xenet.cli.xe.context import Context
-from xenet.cli.xe.fields import Table, tables
+from xenet.cli.xe.fields import Table
 from xenet.cli.xe.filters import Filter, filter_pairs, filters_of
 from xenet.cli.xe.grammar import Misuse
 from xenet.cli.xe.records import Names, Row
+from xenet.cli.xe.tables import tables
 
 PATIENCE = 30.0
 """Seconds that one event.from may last; it is asked again without end."""

@@ -4,12 +4,13 @@ from collections.abc import Callable
 from importlib import import_module
 from typing import Any
 
-from xenet.cli.xe.catalog import Arg, Command
+from xenet.cli.xe.command import Arg, Command
 from xenet.cli.xe.context import NULL, Context
-from xenet.cli.xe.fields import Table, find_table
+from xenet.cli.xe.fields import Table
 from xenet.cli.xe.filters import select_hosts, select_vms
 from xenet.cli.xe.grammar import NEVER_FILTERS, MissingParameter, Misuse, Params, boolean, integer, listed, one_of
 from xenet.cli.xe.records import Row
+from xenet.cli.xe.tables import find_table
 from xenet.model.errors import Failure
 
 

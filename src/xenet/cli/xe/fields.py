@@ -107,15 +107,3 @@ def mrw(name: str, field: str = "") -> Column:
 
 
 UUID = ro("uuid")
-
-
-def find_table(name: str) -> Table | None:
-    """The class of `xe` with this name, such as `network-sriov`."""
-    return next((table for table in tables() if table.name == name), None)
-
-
-def tables() -> tuple[Table, ...]:
-    """All classes of `xe`, in the order of the help."""
-    from xenet.cli.xe import fields_machine, fields_network
-
-    return (*fields_network.TABLES, *fields_machine.TABLES)

@@ -3,7 +3,8 @@
 from collections.abc import Iterable
 from textwrap import fill
 
-from xenet.cli.xe.catalog import Arg, Command, commands, field_names
+from xenet.cli.xe.catalog import commands, field_names
+from xenet.cli.xe.command import Arg, Command
 from xenet.cli.xe.grammar import Misuse
 
 USAGE = """Usage: xe COMMAND [name=value ...] [map:key=value ...] [--minimal] [--force] [--multiple]

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 from xenet.cli.xe.grammar import CommandLine, MissingParameter, Misuse, Params, parse
 
 if TYPE_CHECKING:
-    from xenet.cli.xe.catalog import Command
+    from xenet.cli.xe.command import Command
     from xenet.cli.xe.connect import Server
 
 INTERRUPTED = 130

@@ -4,7 +4,7 @@ Changed on purpose: host-disable, host-reboot and the like want a selector (see 
 vm-create, which XenServer hides in favour of vm-install, is the way to a VM here and takes other-config:.
 """
 
-from xenet.cli.xe.catalog import Arg, Command
+from xenet.cli.xe.command import Arg, Command
 
 _UUID_PIF, _PIF, _NETWORK = Arg("uuid", "ref PIF"), Arg("pif-uuid", "ref PIF"), Arg("network-uuid", "ref network")
 _UUID_VIF, _HOST, _FORCE = Arg("uuid", "ref VIF"), Arg("host-uuid", "ref host"), Arg("force", "bool", "false")
