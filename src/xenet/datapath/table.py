@@ -22,6 +22,7 @@ class Table:
         self._names: dict[str, int] = {}
         self._members: defaultdict[int, set[int]] = defaultdict(set)
         self._ports: dict[int, PortView] = {}
+        self._switches: set[int] = set()
         self._remnants: set[int] = set()
         self.addresses: defaultdict[int, dict[str, int]] = defaultdict(dict)
         """ifindex -> CIDR -> scope."""
@@ -120,6 +121,7 @@ class Table:
             del self._names[old.name]
         self._members[old.master].discard(old.index)
         self._ports.pop(old.index, None)
+        self._switches.discard(old.index)
         self._remnants.discard(old.index)
 
     def _note(self, link: Link) -> None:
@@ -128,6 +130,8 @@ class Table:
         if is_ours(link):
             if port := port_view(link):
                 self._ports[link.index] = port
+            elif is_switch(link):
+                self._switches.add(link.index)
             if is_remnant(link):
                 self._remnants.add(link.index)
 
@@ -178,16 +182,18 @@ class Table:
 
     def switches(self) -> dict[str, SwitchView]:
         """Our switches by name."""
-        return {link.name: self._view(link) for link in self.links() if is_switch(link)}
+        self.settle()
+        views = [self._view(index) for index in self._switches]
+        return {view.bridge: view for view in views}
 
     def switch(self, name: str) -> SwitchView | None:
         link = self.link(name)
-        return self._view(link) if link and is_switch(link) else None
+        return self._view(link.index) if link and link.index in self._switches else None
 
-    def _view(self, link: Link) -> SwitchView:
-        view = self._views.get(link.index)
+    def _view(self, index: int) -> SwitchView:
+        view = self._views.get(index)
         if view is None:
-            view = self._views[link.index] = self._build(link)
+            view = self._views[index] = self._build(self._links[index])
         return view
 
     def _build(self, link: Link) -> SwitchView:
