@@ -5,16 +5,19 @@ It holds no plan from one time to the next: whatever happened in between, the ne
 
 from collections.abc import Iterable, Sequence
 from itertools import groupby
+from typing import TypeVar
 
 from xenet.agent.replica import Replica
 from xenet.datapath.base import Datapath
 from xenet.guests.base import GuestError, Guests
 from xenet.model.hidden import NIC
 from xenet.model.network import Network
-from xenet.plan.compile import compile_guests, compile_switch
+from xenet.plan.compile import compile_guest, compile_switch, vms_on
 from xenet.plan.diff import diff_views
-from xenet.plan.steps import StartGuest, Step, StepFailure, StopGuest
+from xenet.plan.steps import CreatePort, StartGuest, Step, StepFailure, StopGuest
 from xenet.plan.view import GuestView, HostView, SwitchView
+
+V = TypeVar("V")
 
 
 class Keeper:
@@ -29,9 +32,12 @@ class Keeper:
         """What is not as wanted now: uuid of the object -> why."""
         self._switches: dict[str, SwitchView] = {}
         self._guests: dict[str, GuestView] = {}
-        self._again: set[str] = set()
+        self._bridges: set[str] = set()
+        """What has to be compared, beside what the replica names: by the kernel's news, or because it failed."""
+        self._vms: set[str] = set()
+        self._facts: tuple[NIC, ...] | None = None
 
-    # --- wanted and observed -----------------------------------------------------------------------
+    # --- what is wanted ----------------------------------------------------------------------------
 
     def wanted(self) -> HostView:
         return HostView(self._switches, self._guests)
@@ -40,21 +46,32 @@ class Keeper:
         """Bring the wanted view up to date where the replica changed."""
         state, host = self.replica.state, self.replica.host
         for bridge in bridges:
-            switch = compile_switch(state, host, bridge)
-            if switch is None:
-                self._switches.pop(bridge, None)
-            else:
-                self._switches[bridge] = switch
-        if vms:
-            self._guests = {guest.vm: guest for guest in compile_guests(state, host)}
+            _note(self._switches, bridge, compile_switch(state, host, bridge))
+        for vm in vms:
+            _note(self._guests, vm, compile_guest(state, host, vm))
 
     def start_over(self) -> None:
-        """Look at everything again: after a snapshot, or when notifications were lost."""
-        self.datapath.observe()
-        names = {network.bridge for network in self.replica.state.all(Network)}
-        self.replica.bridges |= names | set(self.datapath.switches()) | set(self._switches)
-        self.replica.vms |= set(self.guests.observe()) | set(self._guests)
-        self.replica.vms.add("")
+        """Compare all of it again: after a snapshot, or now and then."""
+        replica = self.replica
+        replica.bridges |= {network.bridge for network in replica.state.all(Network)} | set(self.datapath.switches()) | set(self._switches)
+        replica.vms |= vms_on(replica.state, replica.host) | set(self.guests.observe()) | set(self._guests)
+
+    # --- what is -----------------------------------------------------------------------------------
+
+    def hear(self) -> None:
+        """Take in the kernel's news: which switches they concern, and whether the NICs have to be asked again."""
+        names = self.datapath.refresh()
+        bridges = {name for name in names if name in self._switches or self.datapath.switch(name) is not None}
+        if others := names - bridges:
+            self._facts = None
+            bridges |= {name for name, switch in self._switches.items() if switch.uplink and switch.uplink.device in others}
+        self._bridges |= bridges
+
+    def facts(self) -> tuple[NIC, ...]:
+        """The NICs that xenet was given, as they were at the last `hear`."""
+        if self._facts is None:
+            self._facts = tuple(self.datapath.nics(self.nics))
+        return self._facts
 
     def plan(self, bridges: Iterable[str], vms: Iterable[str]) -> list[Step]:
         """The steps from what is to what is wanted, for these bridges and VMs."""
@@ -64,41 +81,45 @@ class Keeper:
         return diff_views(self.wanted(), observed, bridges, vms, self._borrowed(bridges))
 
     def _borrowed(self, bridges: Iterable[str]) -> dict[str, tuple[str, ...]]:
-        """The addresses that NICs about to become uplinks still hold."""
-        coming = []
-        for name in bridges:
-            want, have = self._switches.get(name), self.datapath.switch(name)
-            if want and want.uplink and (have is None or have.uplink is None):
-                coming.append(want.uplink.device)
-        return {nic.device: nic.addresses for nic in self.datapath.nics(coming)} if coming else {}
+        """The addresses that NICs which shall be uplinks hold themselves."""
+        uplinks = [want.uplink.device for name in bridges if (want := self._switches.get(name)) and want.uplink]
+        return {nic.device: nic.addresses for nic in self.datapath.nics(uplinks)} if uplinks else {}
 
     # --- acting ------------------------------------------------------------------------------------
 
-    def converge(self) -> dict[str, str]:
-        """Make the host equal to the replica where either changed; what did not come to pass, by object."""
-        replica = self.replica
-        news = self.datapath.refresh()
-        bridges = replica.bridges | self._again | {name for name in news if name in self._switches or self.datapath.switch(name)}
-        bridges |= {name for name, switch in self._switches.items() if switch.uplink and switch.uplink.device in news}
-        vms, replica.bridges, replica.vms, self._again = replica.vms, set(), set(), set()
-        self.recompile(bridges, vms)
-        failures = self._act(bridges, vms)
-        self._again = set(bridges) if failures else set()
-        self.failures = failures
-        return failures
+    def converge(self) -> list[Step]:
+        """Make the host equal to the replica where either changed; the steps that it took. Nothing before the replica was told.
 
-    def _act(self, bridges: set[str], vms: set[str]) -> dict[str, str]:
-        vms = vms | self._vms_on(bridges) if vms else vms
+        `failures` then has what did not come to pass, also of earlier times: it is tried again each time.
+        """
+        self.hear()
+        replica = self.replica
+        if not replica.told:
+            return []
+        self.recompile(replica.bridges, replica.vms)
+        bridges, vms = replica.bridges | self._bridges, replica.vms | self._vms
+        replica.bridges, replica.vms = set(), set()
+        self._bridges, self._vms = set(), set()
         steps = self.plan(bridges, vms)
-        if not steps:
-            return {}
-        failures = {failure.step.object: failure.text for failure in self.do(steps)}
+        self.failures = self._carry_out(steps, bridges, vms) if steps else {}
+        return steps
+
+    @property
+    def settled(self) -> bool:
+        """False where somebody else changed the host while it was acted on, or something failed."""
+        return not self._bridges and not self._vms
+
+    def _carry_out(self, steps: Sequence[Step], bridges: set[str], vms: set[str]) -> dict[str, str]:
+        failed = self.do(steps)
+        self.hear()
+        self._bridges -= bridges
+        failures = {failure.step.object: failure.text for failure in failed}
         for step in self.plan(bridges, vms):
             failures.setdefault(step.object, f"not as wanted after all: {step.text}")
+        if failures:
+            self._bridges |= bridges
+            self._vms |= vms | {failure.step.port.vm for failure in failed if isinstance(failure.step, CreatePort)}
         return failures
-
-    def _vms_on(self, bridges: set[str]) -> set[str]:
-        return {port.vm for name in bridges if name in self._switches for port in self._switches[name].ports.values()} & set(self._guests)
 
     def do(self, steps: Sequence[Step]) -> list[StepFailure]:
         """Carry out steps in their order, each with the one who does it."""
@@ -120,6 +141,9 @@ class Keeper:
                 failures.append(StepFailure(step, str(error), retry=True))
         return failures
 
-    def facts(self) -> tuple[NIC, ...]:
-        """The NICs that xenet was given, as they are."""
-        return tuple(self.datapath.nics(self.nics))
+
+def _note(views: dict[str, V], name: str, view: V | None) -> None:
+    if view is None:
+        views.pop(name, None)
+    else:
+        views[name] = view

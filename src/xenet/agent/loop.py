@@ -1,23 +1,27 @@
 """The agent's loop: it hears the server and the kernel, lets the keeper act once for all that has come, and reports.
 
-News wake it; between them it sleeps. A lost server changes nothing on the host: packets flow, and the loop tries again.
+News wake it; between them it sleeps. A lost server changes nothing on the host: packets flow, what somebody else breaks is mended by what
+the server said last, and the loop tries to reach it again.
 """
 
 import asyncio
 import logging
 from collections.abc import Callable
 from enum import Enum
+from typing import TypeAlias
 
 import msgspec
 
 from xenet.agent.keeper import Keeper
+from xenet.agent.replica import OutOfStep
 from xenet.link.channel import Channel, connect
 from xenet.link.messages import Answer, Ask, Delta, FromServer, Hello, Report, Snapshot
 from xenet.model.hidden import NIC
+from xenet.plan.steps import Step
 
 log = logging.getLogger("xenet.agent")
-REAP_AFTER = 0.3
-"""Seconds of quiet before devices taken out of service are deleted: together they cost little, one by one 20 ms each."""
+REAP_AFTER = 0.5
+"""Seconds from a device's end of service to its deletion: together they cost little, one by one 20 ms each."""
 RETRY_AFTER = 2.0
 """Seconds before what failed is tried again."""
 AUDIT_EVERY = 300.0
@@ -36,6 +40,10 @@ class Wake(Enum):
     LOST = "the server is gone"
 
 
+Item: TypeAlias = FromServer | Channel[FromServer] | Wake
+"""What comes in: a server that was reached, what it says, and what else wakes the loop, all in one order."""
+
+
 class Loop:
     """Runs a keeper for as long as the process lives."""
 
@@ -43,107 +51,159 @@ class Loop:
         self.keeper = keeper
         self.link = link
         self.hello = hello
-        self.inbox: asyncio.Queue[FromServer | Wake] = asyncio.Queue()
+        self.inbox: asyncio.Queue[Item] = asyncio.Queue()
         self.converged = asyncio.Event()
         """Set once the host was first made equal to the server's state."""
-        self._nics: tuple[NIC, ...] = ()
-        self._revision = -1
+        self._channel: Channel[FromServer] | None = None
+        self._said: tuple[tuple[NIC, ...], dict[str, str]] = ((), {})
+        """The facts and failures that the server knows of."""
         self._timers: dict[Wake, asyncio.TimerHandle] = {}
 
     async def run(self) -> None:
-        """Serve one server after the other, for ever."""
-        asyncio.get_running_loop().add_reader(self.keeper.datapath.fileno(), self._kernel_news)
+        """For ever; with one server after the other, and without."""
+        news = self.keeper.datapath.fileno()
+        asyncio.get_running_loop().add_reader(news, self._wake, Wake.NEWS)
         self._after(Wake.AUDIT, AUDIT_EVERY)
-        pause = RECONNECT[0]
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(self._keep_link())
+                tasks.create_task(self._turns())
+        finally:
+            asyncio.get_running_loop().remove_reader(news)
+            for timer in self._timers.values():
+                timer.cancel()
+
+    # --- what comes in -----------------------------------------------------------------------------
+
+    async def _keep_link(self) -> None:
+        """One server after the other. A link that does not last (nobody there, no sense in what it says) makes the pauses longer."""
+        now, pause = asyncio.get_running_loop().time, RECONNECT[0]
         while True:
+            began = now()
             try:
-                welcomed = await self._serve(await connect(self.link))
-            except OSError:
-                welcomed = False
-            pause = RECONNECT[0] if welcomed else min(2 * pause, RECONNECT[1])
+                await self._listen(await connect(self.link))
+            except OSError as error:
+                log.debug("no server at %s: %s", self.link, error)
+            pause = RECONNECT[0] if now() - began > RECONNECT[1] else min(2 * pause, RECONNECT[1])
             await asyncio.sleep(pause)
 
-    async def _serve(self, channel: Channel[FromServer]) -> bool:
-        """Serve one server until it is gone. Whether it ever said what it wants."""
-        self._revision = -1
-        self.keeper.datapath.observe()
-        self._nics = self.keeper.facts()
-        channel.send(self.hello(self._nics))
-        pump = asyncio.create_task(self._pump(channel))
-        try:
-            while await self._turn(channel):
-                pass
-        finally:
-            pump.cancel()
-            channel.close()
-        return self._revision >= 0
-
-    async def _pump(self, channel: Channel[FromServer]) -> None:
+    async def _listen(self, channel: Channel[FromServer]) -> None:
+        """Take in what a server says until it is gone."""
+        self.inbox.put_nowait(channel)
         try:
             while True:
                 self.inbox.put_nowait(await channel.receive())
-        except (asyncio.IncompleteReadError, ConnectionError, OSError, msgspec.MsgspecError) as error:
+        except (asyncio.IncompleteReadError, OSError, msgspec.MsgspecError) as error:
             log.info("the server is gone: %s", error)
+        finally:
+            channel.close()
             self.inbox.put_nowait(Wake.LOST)
 
-    async def _turn(self, channel: Channel[FromServer]) -> bool:
-        """Take all that has come, act once, report. False when the server is gone."""
-        batch = [await self.inbox.get()]
-        while not self.inbox.empty():
-            batch.append(self.inbox.get_nowait())
-        told = False
+    def _wake(self, wake: Wake) -> None:
+        """Called over and over while the kernel's news are not taken, so one in the inbox is enough; every turn takes them all."""
+        if wake is not Wake.NEWS or self.inbox.empty():
+            self.inbox.put_nowait(wake)
+
+    def _after(self, wake: Wake, seconds: float) -> None:
+        """Wake the loop later. The earliest wish for the same stands, so that a stream of wishes never puts it off for ever."""
+        if wake not in self._timers:
+            self._timers[wake] = asyncio.get_running_loop().call_later(seconds, self._ring, wake)
+
+    def _ring(self, wake: Wake) -> None:
+        del self._timers[wake]
+        self._wake(wake)
+
+    # --- a turn ------------------------------------------------------------------------------------
+
+    async def _turns(self) -> None:
+        while True:
+            batch = [await self.inbox.get()]
+            while not self.inbox.empty():
+                batch.append(self.inbox.get_nowait())
+            self._turn(batch)
+
+    def _turn(self, batch: list[Item]) -> None:
+        """Take all that has come, act once, report; what nobody waits for comes last."""
+        told = [self._take(item) for item in batch]
+        self._plan_ahead(self.keeper.converge())
+        self._report(any(told))
         for item in batch:
-            if isinstance(item, Snapshot | Delta):
-                self.keeper.replica.take(item)
-                self._revision = item.revision
-                told = True
-            if isinstance(item, Snapshot) or item is Wake.AUDIT:
-                self.keeper.start_over()
-        self._act(batch)
-        self._report(channel, told, self.keeper.facts() if Wake.NEWS in batch else self._nics)
-        self._answer(channel, batch)
-        return Wake.LOST not in batch
+            if isinstance(item, Ask) and self._channel:
+                self._channel.send(Answer(item.id, self._look_up(item)))
+        if Wake.REAP in batch:
+            self._reap()
 
-    def _act(self, batch: list[FromServer | Wake]) -> None:
-        if Wake.REAP in batch and self.keeper.datapath.reap():
-            self._after(Wake.REAP, REAP_AFTER)
-        if Wake.AUDIT in batch:
+    def _take(self, item: Item) -> bool:
+        """True for what asks for a report: the server's word on what it wants."""
+        if isinstance(item, Channel):
+            self._greet(item)
+        elif isinstance(item, Snapshot | Delta) and self._channel:
+            return self._follow(item)
+        elif item is Wake.LOST:
+            self._channel = None
+        elif item is Wake.AUDIT:
+            self.keeper.datapath.observe()
+            self.keeper.start_over()
             self._after(Wake.AUDIT, AUDIT_EVERY)
-        failures = self.keeper.converge()
-        for uuid, text in failures.items():
-            log.warning("%s: %s", uuid, text)
-        if failures:
-            self._after(Wake.RETRY, RETRY_AFTER)
-        if any(isinstance(item, Snapshot | Delta) for item in batch):
-            self._after(Wake.REAP, REAP_AFTER)
+        return False
 
-    def _report(self, channel: Channel[FromServer], told: bool, nics: tuple[NIC, ...]) -> None:
-        changed = nics if nics != self._nics else None
-        self._nics = nics
-        if told or changed is not None:
-            channel.send(Report(self.keeper.replica.state.revision, self.keeper.failures, changed))
+    def _greet(self, channel: Channel[FromServer]) -> None:
+        self.keeper.hear()
+        self._channel = channel
+        self._said = (self.keeper.facts(), {})
+        channel.send(self.hello(self.keeper.facts()))
+
+    def _follow(self, message: Snapshot | Delta) -> bool:
+        """A server that is out of step with us is left; it greets the next connection with a snapshot."""
+        try:
+            self.keeper.replica.take(message)
+        except OutOfStep as error:
+            log.warning("asking the server for all of it again: %s", error)
+            if self._channel:
+                self._channel.close()
+            self._channel = None
+            return False
+        if isinstance(message, Snapshot):
+            self.keeper.start_over()
+            self._after(Wake.REAP, REAP_AFTER)  # what a killed agent left
+        return True
+
+    def _plan_ahead(self, steps: list[Step]) -> None:
+        if steps:
+            self._after(Wake.REAP, REAP_AFTER)
+        if self.keeper.failures:
+            self._after(Wake.RETRY, RETRY_AFTER)
+        elif steps and not self.keeper.settled:
+            self._after(Wake.NEWS, 0)
+
+    def _report(self, told: bool) -> None:
+        """When the server asked, and when something else became of the host by itself."""
+        keeper, (nics, failures) = self.keeper, self._said
+        for uuid, text in keeper.failures.items() - failures.items():
+            log.warning("%s: %s", uuid, text)
+        now = (keeper.facts(), keeper.failures)
+        if self._channel and keeper.replica.told and (told or now != self._said):
+            self._channel.send(Report(keeper.replica.state.revision, keeper.failures, None if now[0] == nics else now[0]))
+            self._said = now
         if told:
             self.converged.set()
 
-    def _answer(self, channel: Channel[FromServer], batch: list[FromServer | Wake]) -> None:
-        for ask in batch:
-            if isinstance(ask, Ask):
-                channel.send(Answer(ask.id, self._look_up(ask)))
+    def _reap(self) -> None:
+        try:
+            left = self.keeper.datapath.reap()
+        except OSError as error:
+            log.warning("devices out of service are still there: %s", error)
+            left = 1
+        if left:
+            self._after(Wake.REAP, REAP_AFTER)
 
     def _look_up(self, ask: Ask) -> list[dict[str, str]]:
         """The answer to a question; an empty one where the host has nothing by that name."""
         if ask.topic != "fdb":
             return []
-        entries = self.keeper.datapath.fdb(ask.subject)
+        try:
+            entries = self.keeper.datapath.fdb(ask.subject)
+        except OSError as error:
+            log.info("no MAC table of %s: %s", ask.subject, error)
+            return []
         return [{"mac": e.mac, "port": e.device, "age": f"{e.age:.2f}", "local": "true" if e.local else "false"} for e in entries]
-
-    def _kernel_news(self) -> None:
-        if self.inbox.empty():
-            self.inbox.put_nowait(Wake.NEWS)
-
-    def _after(self, wake: Wake, seconds: float) -> None:
-        """Wake the loop later; a later wish for the same replaces the earlier one."""
-        if wake in self._timers:
-            self._timers[wake].cancel()
-        loop = asyncio.get_running_loop()
-        self._timers[wake] = loop.call_later(seconds, self.inbox.put_nowait, wake)

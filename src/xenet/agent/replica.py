@@ -1,20 +1,22 @@
 """The host's copy of the pool's state, and which parts of its own view each news may change."""
 
-from collections.abc import Iterable
+import msgspec
 
 from xenet.link.messages import Delta, Snapshot
-from xenet.model.change import apply_edit, revive
+from xenet.model.change import Conflict, apply_edit, revive
+from xenet.model.classes import STORED
 from xenet.model.hidden import Edit
-from xenet.model.state import PoolState
-from xenet.model.types import PREFIX, Ref
-from xenet.plan.compile import affected_bridges
+from xenet.model.state import PoolState, state_of
+from xenet.model.types import Ref
+from xenet.plan.compile import affected_bridges, affected_vms
 
-VM_FIELDS = frozenset({"running_on", "domid", "other_config", "name_label"})
-"""The fields of a VM that its guest is made of."""
+
+class OutOfStep(Exception):
+    """A message that does not fit what the server said before: only a new snapshot helps."""
 
 
 class Replica:
-    """What the server last said. `bridges` and `vms` collect what has to be looked at again."""
+    """What the server last said. `bridges` and `vms` (uuids) collect what deltas may have changed; a snapshot may change all."""
 
     def __init__(self) -> None:
         self.state = PoolState()
@@ -22,23 +24,30 @@ class Replica:
         self.bridges: set[str] = set()
         self.vms: set[str] = set()
 
+    @property
+    def told(self) -> bool:
+        """Whether a server ever said what it wants. Until then an empty state does not mean an empty host."""
+        return bool(self.host)
+
     def take(self, message: Snapshot | Delta) -> None:
-        """Follow the server. Everything is looked at again after a snapshot."""
-        if isinstance(message, Snapshot):
-            self.state, self.host = PoolState(), message.host
-        self._apply(revive(message.edits))
-        self.state = self.state.at(message.revision)
+        """Follow the server. Raises OutOfStep; the copy is then as it was."""
+        try:
+            if isinstance(message, Snapshot):
+                self.state, self.host = _state_of(message), message.host
+            else:
+                self._apply(revive(message.edits), message.revision)
+        except (Conflict, msgspec.ValidationError, LookupError, TypeError) as error:
+            raise OutOfStep(f"revision {message.revision}: {error}") from error
 
-    def _apply(self, edits: Iterable[Edit]) -> None:
-        before = self.state
-        edits = tuple(edits)
+    def _apply(self, edits: tuple[Edit, ...], revision: int) -> None:
+        before = after = self.state
         for edit in edits:
-            self.state = apply_edit(self.state, edit)
+            after = apply_edit(after, edit)
+        self.state = after.at(revision)
         for edit in edits:
-            self.bridges |= affected_bridges(before, self.state, edit)
-            if edit.cls == "VM" and _touches_guest(edit):
-                self.vms.add(edit.ref.removeprefix(PREFIX))
+            self.bridges |= affected_bridges(before, after, edit)
+            self.vms |= affected_vms(after, self.host, edit)
 
 
-def _touches_guest(edit: Edit) -> bool:
-    return edit.before is None or edit.after is None or not VM_FIELDS.isdisjoint(edit.after)
+def _state_of(snapshot: Snapshot) -> PoolState:
+    return state_of(snapshot.revision, (STORED[edit.cls](**(edit.after or {})) for edit in revive(snapshot.edits)))

@@ -8,7 +8,7 @@ from xenet.model.netmask import prefix_of
 from xenet.model.network import Network
 from xenet.model.pif import PIF
 from xenet.model.state import PoolState
-from xenet.model.types import Ref
+from xenet.model.types import PREFIX, Ref, ref_of
 from xenet.model.vif import VIF
 from xenet.model.vm import VM
 from xenet.plan.view import GuestView, HostView, PortView, RouteView, SwitchView, UplinkView
@@ -66,11 +66,21 @@ def _port(vif: VIF, vm: VM, kind: GuestKind) -> PortView:
 
 def compile_guests(state: PoolState, host: Ref) -> Iterator[GuestView]:
     """The VMs that this host itself holds up."""
-    default = default_kind(state)
-    for ref in state.refs_where("VM", "running_on", host):
-        vm = state.get(VM, ref)
-        if kind_of(vm, default) == "namespace":
-            yield GuestView(vm.uuid, vm.domid, vm.name_label)
+    found = (compile_guest(state, host, uuid) for uuid in vms_on(state, host))
+    return (guest for guest in found if guest is not None)
+
+
+def vms_on(state: PoolState, host: Ref) -> set[str]:
+    """The uuids of the VMs that shall run on this host, whatever their guests are."""
+    return {ref.removeprefix(PREFIX) for ref in state.refs_where("VM", "running_on", host)}
+
+
+def compile_guest(state: PoolState, host: Ref, uuid: str) -> GuestView | None:
+    """The guest that this host must hold up for a VM; None: none."""
+    vm = state.find(VM, ref_of(uuid))
+    if vm is None or vm.running_on != host or kind_of(vm, default_kind(state)) != "namespace":
+        return None
+    return GuestView(vm.uuid, vm.domid, vm.name_label)
 
 
 def _addresses(pif: PIF) -> tuple[str, ...]:
@@ -88,20 +98,52 @@ def _routes(network: Network, pif: PIF) -> Iterator[RouteView]:
             yield RouteView(f"{parts[0]}/{parts[1]}", parts[2])
 
 
+_READ = {
+    "network": frozenset({"bridge", "managed", "MTU", "other_config"}),
+    "PIF": frozenset(
+        {"network", "host", "device", "plugged", "managed", "MAC", "MTU", "management", "gateway"}
+        | {"ip_configuration_mode", "IP", "netmask", "ipv6_configuration_mode", "IPv6"}
+    ),
+    "VIF": frozenset({"network", "VM", "device", "plugged", "MAC", "MTU"}),
+    "VM": frozenset({"running_on", "domid", "other_config"}),
+    "pool": frozenset({"other_config"}),
+}
+"""The fields that a SwitchView is made of: an edit of any other field (operations come and go with every call) changes none."""
+_GUEST = _READ["VM"] | {"name_label"}
+"""The fields of a VM that its guest is made of."""
+
+
+def _touches(edit: Edit, fields: frozenset[str]) -> bool:
+    """Whether an edit makes, removes or changes a record in one of these fields."""
+    return edit.before is None or edit.after is None or not fields.isdisjoint(edit.after)
+
+
 def affected_bridges(before: PoolState, after: PoolState, edit: Edit) -> set[str]:
     """The bridges that an edit may change, on any host."""
-    networks: set[Ref] = set()
-    for state in (before, after):
-        match edit.cls:
-            case "network":
-                networks.add(edit.ref)
-            case "VIF":
-                networks |= {vif.network for vif in (state.find(VIF, edit.ref),) if vif}
-            case "PIF":
-                networks |= {pif.network for pif in (state.find(PIF, edit.ref),) if pif}
-            case "VM":
-                networks |= {vif.network for vif in state.where(VIF, "VM", edit.ref)}
-            case _:
-                pass
+    if edit.cls not in _READ or not _touches(edit, _READ[edit.cls]):
+        return set()
+    networks = {ref for state in (before, after) for ref in _networks_of(state, edit)}
     found = (state.find(Network, ref) for state in (before, after) for ref in networks)
     return {network.bridge for network in found if network is not None}
+
+
+def _networks_of(state: PoolState, edit: Edit) -> Iterator[Ref]:
+    """The networks that a record has a part in."""
+    match edit.cls:
+        case "network":
+            yield edit.ref
+        case "VIF":
+            yield from (vif.network for vif in (state.find(VIF, edit.ref),) if vif)
+        case "PIF":
+            yield from (pif.network for pif in (state.find(PIF, edit.ref),) if pif)
+        case "VM":
+            yield from (vif.network for vif in state.where(VIF, "VM", edit.ref))
+        case "pool":
+            yield from (network.ref for network in state.all(Network))
+
+
+def affected_vms(after: PoolState, host: Ref, edit: Edit) -> set[str]:
+    """The uuids of the VMs whose guests on this host an edit may change."""
+    if edit.cls == "VM" and _touches(edit, _GUEST):
+        return {edit.ref.removeprefix(PREFIX)}
+    return vms_on(after, host) if edit.cls == "pool" and _touches(edit, _READ["pool"]) else set()

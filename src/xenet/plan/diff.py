@@ -20,7 +20,7 @@ from xenet.plan.steps import (
     Step,
     StopGuest,
 )
-from xenet.plan.view import GuestView, HostView, PortView, SwitchView, same_device
+from xenet.plan.view import GuestView, HostView, PortView, SwitchView, UplinkView, same_device
 
 Pair = tuple[SwitchView | None, SwitchView | None]
 
@@ -104,16 +104,21 @@ def _build(want: SwitchView, have: SwitchView | None, borrowed: Mapping[str, tup
         yield CreateSwitch(object=want.network, reason="the network is in use here", switch=want)
     elif (want.mac and want.mac != have.mac) or (want.mtu, want.up, want.network) != (have.mtu, have.up, have.network):
         yield SetSwitch(object=want.network, reason="MAC, MTU or state differ", switch=want)
-    if want.uplink and (have is None or have.uplink != want.uplink):
-        yield AttachUplink(object=want.network, reason="the network's PIF here", bridge=want.bridge, uplink=want.uplink)
-    for address in _lent(want, borrowed):
-        yield RemoveAddress(object=want.network, reason="a port has no address of its own", device=want.uplink.device, address=address)
+    if want.uplink:
+        yield from _join(want, want.uplink, have, borrowed)
     for address in want.addresses:
         if have is None or address not in have.addresses:
             yield AddAddress(object=want.network, reason="the PIF's address", bridge=want.bridge, address=address)
     for route in want.routes:
         if have is None or route not in have.routes:
             yield AddRoute(object=want.network, reason="the PIF's gateway or the network's static route", bridge=want.bridge, route=route)
+
+
+def _join(want: SwitchView, uplink: UplinkView, have: SwitchView | None, borrowed: Mapping[str, tuple[str, ...]]) -> Iterator[Step]:
+    if have is None or have.uplink != uplink:
+        yield AttachUplink(object=want.network, reason="the network's PIF here", bridge=want.bridge, uplink=uplink)
+    for address in _lent(want, borrowed):
+        yield RemoveAddress(object=want.network, reason="a port has no address of its own", device=uplink.device, address=address)
 
 
 def _put_in(want: SwitchView, have: SwitchView | None, moves: Mapping[str, PortView]) -> Iterator[Step]:
