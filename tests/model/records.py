@@ -1,5 +1,6 @@
 """Random records and changes for property tests, made from the declarations: every class and field, few uuids, so that references meet."""
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -69,10 +70,10 @@ def records(draw: st.DrawFn, cls: type[Record], uuid: str) -> Record:
 
 
 @st.composite
-def changes(draw: st.DrawFn, state: PoolState) -> Change:
+def changes(draw: st.DrawFn, state: PoolState, classes: Sequence[type[Record]] = tuple(STORED.values())) -> Change:
     """A change of that state: creations, updates and deletions through a Draft."""
     draft = Draft(state)
-    for cls in draw(st.lists(st.sampled_from(list(STORED.values())), min_size=1, max_size=4)):
+    for cls in draw(st.lists(st.sampled_from(classes), min_size=1, max_size=4)):
         uuid = draw(st.sampled_from(UUIDS))
         current = draft.state.find(cls, ref_of(uuid))
         if current is None:
