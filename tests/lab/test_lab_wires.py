@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from xenet.guests import held
-from xenet.lab import operate, process
+from xenet.lab import frames, operate, process
 from xenet.lab.build import build, inside, ip
 from xenet.lab.picture import observe
 from xenet.lab.run import LabError, Run, all_runs, base, find_run
@@ -108,18 +108,28 @@ def test_a_cable_that_is_not_there_is_said(wires: Run) -> None:
             operate.set_cable(wires, where, plugged=False)
 
 
-def test_captures_show_macs_and_tags(wires: Run) -> None:
+@pytest.mark.parametrize("privileged", [True, False], ids=["tcpdump listens", "we listen, tcpdump reads"])
+def test_captures_show_macs_and_tags(wires: Run, privileged: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(frames, "privileges_can_be_dropped", lambda: privileged)
     tagged = "ffffffffffff 020000000101 8100 0007 88b5" + 46 * "00"  # 0x88b5: the EtherType for local experiments (IEEE 802)
     send = f"import socket; s = socket.socket(socket.AF_PACKET, socket.SOCK_RAW); s.bind(('eth1', 0)); s.send(bytes.fromhex('{tagged}'))"
-    capture = subprocess.Popen(operate.capture_command(wires, "host2/eth1", 1), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    command = operate.capture_command(wires, "host2/eth1", 1, ["ether", "host", "02:00:00:00:01:01"])
+    capture = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     assert capture.stderr is not None
-    capture.stderr.readline()
-    capture.stderr.readline()  # "listening on eth1": from here on it sees all
+    while "listening on" not in capture.stderr.readline():
+        assert capture.poll() is None, "it ended before it began"
     _inside(wires, "host1", sys.executable, "-c", send)
     said, _ = capture.communicate(timeout=20)
     assert "02:00:00:00:01:01 > ff:ff:ff:ff:ff:ff" in said
     assert "vlan 7" in said
     assert capture.returncode == 0
+
+
+def test_capturing_at_what_is_not_there_is_said(wires: Run) -> None:
+    with pytest.raises(LabError, match="host1 has no device eth9"):
+        operate.capture_command(wires, "host1/eth9")
+    with pytest.raises(LabError, match="router has no device eth1"):
+        operate.capture_command(wires, "router/1")
 
 
 def test_a_command_runs_inside_with_its_own_exit_status(wires: Run) -> None:

@@ -81,6 +81,17 @@ def up(file: Path | None, hosts: int, nics: int, vms: int, datapath: str, run: "
     Every host's ethN is cabled to switch sw1, management is on eth0, the VMs sit on the network of eth0 of the hosts in
     turn, and the machine `router` answers there. Prints the line of the server. Root's password is $XENET_PASSWORD, else `xenet`.
 
+    A file names hosts with the switch of each NIC, and if wanted switches (else sw1 alone), machines and VMs:
+
+    \b
+        switches: [sw1, sw2]
+        hosts:
+          host1: {nics: {eth0: sw1, eth1: sw2}, management: 10.0.0.1/24}
+        machines:
+          router: {switch: sw1, address: 10.0.0.254/24}
+        vms:
+          vm1: {host: host1, nic: eth0, address: 10.0.0.101/24}
+
     Example: xenet lab up --hosts 2 --nics 3 --vms 4
     """
     from xenet.lab.topology import default_lab, read_lab
@@ -104,7 +115,9 @@ def bring_up(run: "Run", topology: "Lab", datapath: str) -> str:
     signal.signal(signal.SIGHUP, stop)
     options = raising.Options(datapath=datapath, password=os.environ.get("XENET_PASSWORD", raising.PASSWORD))
     with Console(stderr=True).status("lab") as status, raising.making(run):
-        return raising.up(run, topology, options, status.update)
+        line = raising.up(run, topology, options, status.update)
+        run.kept.touch()
+    return line
 
 
 @lab.command()

@@ -10,7 +10,6 @@ from typing import Any
 import click
 
 from xenet.cli.lab import lab
-from xenet.cli.supervise import serve_with_agent
 
 LOG_FORMAT = "%(asctime)s %(name)s %(levelname)s %(message)s"
 
@@ -112,6 +111,8 @@ def serve(**options: Any) -> None:
     Example: xenet serve --state /var/lib/xenet --listen 0.0.0.0:443 --tls --nics eth0,eth1 --take-over
     """
     import uvloop
+
+    from xenet.cli.supervise import serve_with_agent  # with the server's libraries, which no other command should wait for
 
     run_or_say(lambda: uvloop.run(serve_with_agent(options)))
 

@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-STARTING_S = 2.0
+STARTING_S = 10.0
 """How long a locked file may stand empty: the time from a process's birth to its first written line."""
 FLOCK = "hhqqi"
 """struct flock: type, whence, start, length (0: to the end of the file), pid."""

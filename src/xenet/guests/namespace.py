@@ -15,8 +15,9 @@ import shutil
 import socket
 import struct
 import subprocess
+import threading
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, wait
 from pathlib import Path
 from typing import TypeVar
 
@@ -109,9 +110,42 @@ def spawn(directory: Path, name: str) -> Namespace:
 
 
 def _in_thread(work: Callable[[], T]) -> T:
-    """Namespaces belong to threads: one that ends right after leaves the process where it was."""
-    with ThreadPoolExecutor(1) as pool:
-        return pool.submit(work).result()
+    """Run it in a thread that ends right after: namespaces belong to threads, so the process stays where it was.
+
+    Interrupted (Ctrl-C), it either has not begun or is finished when the interrupt goes on its way, so the caller's clean-up finds all there is.
+    """
+    gate, begun = threading.Event(), threading.Event()
+    done: Future[T] = Future()
+
+    def run() -> None:
+        gate.wait()
+        if not begun.is_set():
+            return
+        try:
+            done.set_result(work())
+        except Exception as error:  # noqa: BLE001 - it is raised again where it was waited for
+            done.set_exception(error)
+
+    try:
+        threading.Thread(target=run).start()
+        begun.set()
+    finally:
+        gate.set()
+        if begun.is_set():
+            _sit_out(done)
+    return done.result()
+
+
+def _sit_out(done: "Future[T]") -> None:
+    """Until it is done, whatever interrupts; then let the interrupt through."""
+    interrupt: BaseException | None = None
+    while not done.done():
+        try:
+            wait([done])
+        except BaseException as error:  # noqa: BLE001 - raised below
+            interrupt = error
+    if interrupt is not None:
+        raise interrupt
 
 
 def _make(lock: int, directory: Path, name: str) -> int:

@@ -7,7 +7,9 @@ start, reboot or migration that came through the API.
 
 import json
 import os
+import shlex
 import subprocess
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import permutations
@@ -16,6 +18,7 @@ from typing import Any
 import msgspec
 
 from xenet.guests.namespace import Namespace, living
+from xenet.lab import frames
 from xenet.lab.build import inside, ip, places
 from xenet.lab.pool import address_of
 from xenet.lab.run import LabError, Run
@@ -73,7 +76,7 @@ def ensure_addresses(run: Run, lab: Lab) -> None:
     """Give every running guest of the topology its address on eth0, where it has an eth0 and no address of its own."""
     for guest in guests(run, lab):
         address = address_of(lab.vms, guest.name)
-        if address is not None and addresses(guest.namespace) == {"eth0": []}:
+        if address is not None and addresses(guest.namespace).get("eth0") == []:
             ip(guest.namespace.pid, ["link set dev eth0 up", f"address add {address} dev eth0"])
 
 
@@ -110,14 +113,22 @@ def become(command: Sequence[str]) -> None:
         raise LabError(f"{command[0]}: {error.strerror}") from error
 
 
-def capture_command(run: Run, where: str, count: int | None) -> list[str]:
-    """A command line that writes the frames seen at HOST/DEVICE or GUEST[/N] as text, tags included, to stdout. Raises LabError."""
+def capture_command(run: Run, where: str, count: int | None = None, only: Sequence[str] = ()) -> list[str]:
+    """A command line that writes the frames seen at HOST/DEVICE or GUEST[/N] as text, tags included, to stdout.
+
+    `only` is a filter in the words of pcap-filter(7). Raises LabError.
+    """
     name, _, device = where.partition("/")
     device = f"eth{device}" if device.isdecimal() else device or "eth0"
     pid = locate(run, run.lab(), name).pid
     if device not in {link["ifname"] for link in ip_json(pid, "link", "show")}:
         raise LabError(f"{name} has no device {device}")
-    return inside(pid, ["tcpdump", "-e", "-n", "-l", "-q", "-i", device, *(["-c", str(count)] if count else [])])
+    show = ["-e", "-n", "-l", "-q", *(["-c", str(count)] if count else [])]
+    if frames.privileges_can_be_dropped():
+        return inside(pid, ["tcpdump", "--immediate-mode", "-i", device, *show, *only])
+    listen = inside(pid, [sys.executable, "-m", "xenet.lab.frames", device])
+    read = ["unshare", "--user", "tcpdump", "-r", "-", *show, *only]
+    return ["/bin/sh", "-c", f"{shlex.join(listen)} | {shlex.join(read)}"]
 
 
 def set_cable(run: Run, where: str, *, plugged: bool) -> None:

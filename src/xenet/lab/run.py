@@ -6,7 +6,8 @@ a crashed one left is found by looking here:
 
     maker            held by the process that is making, or owns, the lab (see guests/held.py)
     lab.json         what was asked for
-    ready            the lab is up and stands on its own
+    ready            the server's ready line: the lab is up
+    kept             the lab shall stand without its maker
     namespaces/NAME  hosts, switches and machines
     processes/NAME   the server and the agents: pid, output and log
     server, HOST     the state directories of the server and of each agent, its guests in HOST/guests
@@ -57,6 +58,10 @@ class Run(msgspec.Struct, frozen=True):
     @property
     def ready(self) -> Path:
         return self.directory / "ready"
+
+    @property
+    def kept(self) -> Path:
+        return self.directory / "kept"
 
     @property
     def server(self) -> Path:

@@ -55,7 +55,7 @@ def making(run: Run) -> Iterator[None]:
 
 
 def up(run: Run, lab: Lab, options: Options, say: Say) -> str:
-    """Within `making`: everything up to the last VM's address; the server's ready line. Raises LabError, GuestError, Failure."""
+    """Within `making`: all, up to the last VM's address; the server's ready line. Raises LabError, GuestError, Failure."""
     run.save(lab)
     say("namespaces and cables")
     build(run, lab)
@@ -137,9 +137,9 @@ def _undisturbed() -> Iterator[None]:
 
 
 def clean(*, everything: bool = False) -> list[str]:
-    """Take down what crashed runs left: labs that nobody is making or owns and that never got ready, or whose server is gone; the names of them.
+    """Take down what crashed runs left: labs that nobody is making or owns and that were not to be kept, or whose server is gone.
 
-    `everything` takes down labs that are well, too; only those that a living process owns stay in any case.
+    The names of them. `everything` takes down labs that are well, too; only those that a living process owns stay in any case.
     """
     gone = [run for run in all_runs() if not run.is_owned() and (everything or not is_well(run))]
     for run in gone:
@@ -148,5 +148,5 @@ def clean(*, everything: bool = False) -> list[str]:
 
 
 def is_well(run: Run) -> bool:
-    """Up, and its server runs."""
-    return run.ready.exists() and process.is_running(run.process(SERVER))
+    """Made to be kept, and its server runs."""
+    return run.kept.exists() and process.is_running(run.process(SERVER))

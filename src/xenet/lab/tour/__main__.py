@@ -1,0 +1,53 @@
+"""`python -m xenet.lab.tour`: every step of the tour in a lab of its own, which is gone afterwards. A cross makes the exit status 1."""
+
+import os
+import signal
+import sys
+from collections.abc import Callable
+from types import FrameType
+
+from rich.console import Console
+
+from xenet.guests.base import GuestError
+from xenet.lab.run import LabError, find_run
+from xenet.lab.topology import default_lab
+from xenet.lab.tour.networks import external_networks, internal_network, isolation_and_routing, switching
+from xenet.lab.tour.stage import Stage
+from xenet.lab.up import Options, down, making, up
+
+Step = Callable[[Stage], None]
+STEPS: tuple[Step, ...] = (external_networks, switching, internal_network, isolation_and_routing)
+HOSTS, NICS, VMS = 2, 3, 5
+
+
+def tour(console: Console) -> int:
+    """The exit status."""
+    lab, run = default_lab(HOSTS, NICS, VMS), find_run(f"tour-{os.getpid()}")
+    console.print(f"[bold cyan]$ xenet lab up --hosts {HOSTS} --nics {NICS} --vms {VMS}[/]")
+    with making(run):
+        console.print(up(run, lab, Options(), lambda _: None), soft_wrap=True)
+        stage = Stage(run, lab, console)
+        for number, step in enumerate(STEPS, 1):
+            stage.play(number, step)
+        console.print("\n[bold cyan]$ xenet lab down[/]")
+        down(run)
+    console.print(f"[bold green]✓ all {len(STEPS)} steps[/]" if not stage.failed else f"[bold red]✗ {', '.join(stage.failed)}[/]")
+    return 1 if stage.failed else 0
+
+
+def main() -> None:
+    def stop(number: int, _: FrameType | None) -> None:
+        sys.exit(128 + number)
+
+    signal.signal(signal.SIGTERM, stop)
+    signal.signal(signal.SIGHUP, stop)
+    try:
+        sys.exit(tour(Console(highlight=False)))
+    except (LabError, GuestError) as error:
+        sys.exit(f"tour: {error}")
+    except KeyboardInterrupt:
+        sys.exit(128 + signal.SIGINT)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,55 @@
+"""The tour: that it passes, that a broken claim is a cross and an exit status, that nothing stays."""
+
+import io
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from xenet.lab.run import LabError, Run
+from xenet.lab.topology import default_lab
+from xenet.lab.tour.stage import Stage
+
+
+def _stage() -> tuple[Stage, io.StringIO]:
+    out = io.StringIO()
+    return Stage(Run(Path("/nonexistent")), default_lab(1, 1, 0), Console(file=out, width=200)), out
+
+
+def test_a_claim_that_does_not_hold_makes_its_step_fail_and_the_tour_go_on() -> None:
+    stage, out = _stage()
+
+    def good(stage: Stage) -> None:
+        """All is [well]"""
+        stage.check("two and two is four", 2 + 2 == 4)
+
+    def bad(stage: Stage) -> None:
+        """Something is wrong"""
+        stage.check("two and two is five", 2 + 2 == 5)
+
+    def broken(stage: Stage) -> None:
+        """It does not get that far"""
+        raise LabError("no lab nowhere here")
+
+    for number, step in enumerate((good, bad, broken, good), 1):
+        stage.play(number, step)
+    assert stage.failed == ["step 2", "step 3"]
+    said = out.getvalue()
+    assert "1. All is [well]" in said
+    assert said.count("✓ two and two is four") == 2
+    assert "✗ two and two is five" in said
+    assert "✗ no lab nowhere here" in said
+
+
+@pytest.mark.kernel
+def test_the_tour_passes_and_leaves_nothing(tmp_path: Path) -> None:
+    environment = {**os.environ, "XENET_RUN": str(tmp_path), "PYTHONPATH": os.pathsep.join(sys.path)}
+    done = subprocess.run([sys.executable, "-m", "xenet.lab.tour"], capture_output=True, text=True, check=False, env=environment, timeout=300)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "✗" not in done.stdout
+    assert "✓ all 4 steps" in done.stdout
+    assert "$ xe vif-plug uuid=$vm1_1" in done.stdout, "commands are shown as a shell would take them"
+    assert list(tmp_path.iterdir()) == []
