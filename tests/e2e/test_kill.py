@@ -93,14 +93,22 @@ def struck(world: Pool, name: str, mark: Path, moment: int, call: Callable[[], A
     try:
         with ThreadPoolExecutor(1) as thread:
             thread.submit(attempt, call).result(90)
-        process = world.processes[name]
-        died = process.poll() is not None
+        died = ended(world.processes[name])
     finally:
         mark.unlink()
     if died:
         world.processes.pop(name)
         restart(world, name)
     return died
+
+
+def ended(process: "subprocess.Popen[bytes]") -> bool:
+    """Its last words may be here before its end is."""
+    try:
+        process.wait(0.3)
+    except subprocess.TimeoutExpired:
+        return False
+    return True
 
 
 def settled(site: Site) -> bool:
