@@ -14,7 +14,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -130,15 +130,20 @@ class Pool:
         return process.wait(20)
 
     def close(self) -> None:
-        self._disconnect()
-        for inside in self.insides:
-            inside.close()
-        for name in list(self.processes):
-            self.kill(name)
-        for name in self.hosts:
-            guests = NamespaceGuests(self.folder / name / "guests")
-            for vm in guests.observe():
-                guests.stop(vm)
+        """Everything, whatever of it fails."""
+        with ExitStack() as last:
+            for name in self.hosts:
+                last.callback(self._stop_guests, name)
+            for name in list(self.processes):
+                last.callback(self.kill, name)
+            for inside in self.insides:
+                last.callback(inside.close)
+            last.callback(self._disconnect)
+
+    def _stop_guests(self, host: str) -> None:
+        guests = NamespaceGuests(self.folder / host / "guests")
+        for vm in guests.observe():
+            guests.stop(vm)
 
     # --- the API -----------------------------------------------------------------------------------
 
