@@ -1,9 +1,11 @@
 """A host in network namespaces for tests of the bridge datapath: its NIC with a cable, guests, networks, and the views to ask for."""
 
 import json
+import os
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 
+import pytest
 from msgspec import structs
 
 from tests.netns import Namespace, cable, namespaces
@@ -12,12 +14,13 @@ from xenet.plan.diff import diff_host
 from xenet.plan.steps import CreatePort, RemovePort, Step
 from xenet.plan.view import HostView, PortView, SwitchView, UplinkView
 
+needs_tap = pytest.mark.skipif(not os.access("/dev/net/tun", os.R_OK | os.W_OK), reason="needs /dev/net/tun, readable and writable")
 NETWORKS = ("net-a", "net-b", "net-c")
 
 
 def port(vm: int, index: int = 0, mtu: int = 1500, vif: str = "") -> PortView:
     """A VIF of the guest with this domain number, whose namespace is the test's guests[vm - 1]."""
-    return PortView(f"vif{vm}.{index}", vif or f"vif-{vm}-{index}", f"vm-{vm}", index, f"02:00:00:00:{vm:02x}:{index:02x}", mtu)
+    return PortView(f"vif{vm}.{index}", vif or f"vif-{vm}-{index}", f"vm-{vm}", index, f"02:00:00:{vm:02x}:{index >> 8:02x}:{index & 255:02x}", mtu)
 
 
 def tap(vm: int, index: int = 0) -> PortView:

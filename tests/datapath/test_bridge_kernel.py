@@ -8,8 +8,9 @@ from random import Random
 import pytest
 from msgspec import structs
 
-from tests.datapath.bridge_host import NETWORKS, Host, create, external, hosts, port, remove, switch, tap
+from tests.datapath.bridge_host import NETWORKS, Host, create, external, hosts, needs_tap, port, remove, switch, tap
 from tests.netns import ping
+from xenet.datapath.kernel import Kernel
 from xenet.datapath.links import GuestEnd, create_bridge, create_veth, set_link
 from xenet.datapath.mark import DEAD, HOST_MAC, LIVE, port_alias, switch_alias
 from xenet.datapath.netlink import Socket
@@ -86,6 +87,7 @@ def test_the_mac_table_tells_who_was_heard_where(host):
 # --- what the devices are like ---------------------------------------------------------------------
 
 
+@needs_tap
 def test_devices_are_as_xenserver_makes_them(host):
     host.ns.ip("address", "add", "fe80::5/64", "dev", "eth0")
     host.reach(external(host, port(1, mtu=1400), tap(2)))
@@ -168,6 +170,7 @@ def test_ipv4_routes_that_vanish_without_a_word_are_not_seen_any_more(host):
 # --- again and again -------------------------------------------------------------------------------
 
 
+@needs_tap
 def test_plugged_and_unplugged_a_hundred_times(host):
     """Each time the device before is still there, waiting for its deletion, on both sides."""
     host.reach(switch(0, port(1), tap(2)), switch(1))
@@ -208,6 +211,7 @@ def random_addresses(random: Random) -> tuple[str, ...]:
     return tuple(sorted(random.sample(("10.0.0.5/24", "10.0.1.5/24", "2001:db8::5/64"), random.randrange(3))))
 
 
+@needs_tap
 @pytest.mark.parametrize("seed", range(3))
 def test_from_any_state_to_any_other(host, seed):
     """What notifications told is what a fresh look shows, after every plan; and at the end nothing is left over."""
@@ -269,6 +273,7 @@ def still(links: list[dict]) -> list[dict]:
     return json.loads(re.sub(r'"(\w*timer|operstate|txqlen|qdisc)": [^,}]+', r'"\1": 0', text))
 
 
+@needs_tap
 def test_foreign_devices_are_not_touched(host):
     host.ns.ip("link", "add", "br-theirs", "type", "bridge")
     host.ns.ip("link", "add", "vif1.0", "type", "veth", "peer", "name", "p1")
@@ -293,6 +298,7 @@ def test_foreign_devices_are_not_touched(host):
         CreatePort(object="9", bridge="xapi0", port=tap(2)),
         SetPort(object="10", bridge="xapi0", port=port(1)),
         RemovePort(object="11", bridge="xapi0", port=port(1)),
+        RemovePort(object="11b", bridge="xapi0", port=structs.replace(port(1), device="xapi0")),
         AddAddress(object="12", bridge="br-theirs", address="10.4.0.1/24"),
         RemoveAddress(object="13", device="br-theirs", address="10.3.0.1/24"),
         AddRoute(object="14", bridge="br-theirs", route=RouteView("0.0.0.0/0", "10.3.0.9")),
@@ -305,7 +311,7 @@ def test_foreign_devices_are_not_touched(host):
     failures = host.do(*tries)
     assert [failure.step.object for failure in failures] == [step.object for step in tries]
     assert not any(failure.retry for failure in failures)
-    assert "VM vm-7 does not run here" in failures[15].text
+    assert "VM vm-7 does not run here" in failures[16].text
     host.ok(DetachUplink(object="n", bridge="xapi0", device="vif1.0"))
     host.ns(host.datapath.reap)
     assert still([link for link in host.json("link") if link["ifname"] not in ("xapi0", "vif1.1")]) == still(before)
@@ -328,6 +334,35 @@ def test_a_switch_in_use_is_not_deleted(host):
     host.ok(DeleteSwitch(object="n", bridge="none"))
     (failure,) = host.do(CreateSwitch(object="n", switch=structs.replace(switch(1), bridge="xapi0")))
     assert failure.text == "xapi0 serves another network"
+
+
+def test_a_bridge_has_room_for_1023_ports(host):
+    ports = [port(1, index) for index in range(1024)]
+    host.guests[0].command("sysctl", "-q", "net.ipv6.conf.default.disable_ipv6=1")  # or each NIC announces itself to all the others
+    host.reach(switch(0))
+    failures = host.do(*map(create, ports))
+    assert [(failure.step, failure.text) for failure in failures] == [(create(ports[1023]), "the bridge is full: the kernel allows 1,023 ports")]
+    assert len(host.datapath.switches()["xapi0"].ports) == 1023
+    assert "vif1.1023" not in host.names()
+
+
+def test_what_cannot_be_said_to_the_kernel_is_a_failure_of_its_own_step(host):
+    host.reach(switch(0, port(2, 3)))
+    tries: list[Step] = [
+        AddRoute(object="1", bridge="xapi0", route=RouteView("here/24", "10.0.0.1")),
+        AddRoute(object="2", bridge="xapi0", route=RouteView("0.0.0.0/0", "there")),
+        AddAddress(object="3", bridge="xapi0", address="10.0.0.5/many"),
+        AddAddress(object="4", bridge="xapi0", address="10.0.0.5/999"),
+        SetSwitch(object="5", switch=switch(0, mac="no")),
+        SetPort(object="6", bridge="xapi0", port=port(2, 3, mtu=-1)),
+        create(structs.replace(port(1), mac="no")),
+        create(structs.replace(port(2), device="a-name-that-is-too-long")),
+        create(structs.replace(port(2, 1), mtu=-1)),
+    ]
+    failures = host.do(*tries, create(port(2, 2)))
+    assert [failure.step for failure in failures] == tries
+    assert not any(failure.retry or not failure.text for failure in failures)
+    assert host.datapath.switches()["xapi0"].ports == {"vif2.2": port(2, 2), "vif2.3": port(2, 3)}
 
 
 def test_a_failure_takes_only_its_own_object_along(host):
@@ -370,12 +405,21 @@ def test_what_others_change_is_seen_without_a_question(host):
     assert host.datapath.refresh() == set()
 
 
-def test_after_an_overrun_everything_is_read_anew(host):
+def test_after_an_overrun_everything_is_read_anew(host, monkeypatch):
     host.reach(switch(0, port(1)))
+    looked: list[Kernel] = []
+    observe = Kernel.observe
+
+    def counted(kernel: Kernel) -> None:
+        looked.append(kernel)
+        observe(kernel)
+
+    monkeypatch.setattr(Kernel, "observe", counted)
     with host.ns(Socket) as sock:
         sock.do([set_link("eth0", mtu=1000 + number % 400) for number in range(8000)])
         sock.run(set_link("xapi0", mtu=1234))
     assert "xapi0" in host.datapath.refresh()
+    assert looked
     assert host.datapath.switch("xapi0") == host.truth()["xapi0"]
     assert host.datapath.switches()["xapi0"].mtu == 1234
 

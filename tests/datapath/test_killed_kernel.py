@@ -8,7 +8,7 @@ from random import Random
 
 import pytest
 
-from tests.datapath.bridge_host import Host, external, hosts, port, switch, tap
+from tests.datapath.bridge_host import Host, external, hosts, needs_tap, port, switch, tap
 from tests.netns import ping
 
 pytestmark = pytest.mark.kernel
@@ -46,6 +46,7 @@ def killed_after(host: Host, seconds: float) -> None:
             agent.kill()
 
 
+@needs_tap
 @pytest.mark.parametrize("seed", range(4))
 def test_killed_at_any_time(seed):
     random = Random(seed)

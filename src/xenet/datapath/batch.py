@@ -2,10 +2,18 @@
 failed takes those after it that serve the same object with it."""
 
 import errno
+import struct
 from collections.abc import Callable, Iterator, Sequence
 
 from xenet.plan.steps import Step, StepFailure
 
+
+class Refused(Exception):
+    """A step that is not done, for a reason that doing it again does not mend."""
+
+
+TROUBLE = (Refused, OSError, ValueError, struct.error)
+"""What a step may raise: our refusal, the kernel's, and values that cannot be put into a message."""
 _PASSING = frozenset({errno.EAGAIN, errno.EBUSY, errno.EINTR, errno.ENOBUFS, errno.ENOMEM, errno.EMFILE, errno.ENFILE})
 
 

@@ -10,9 +10,9 @@ from functools import partial
 from typing import Any
 
 from xenet.datapath.base import FDBEntry, SocketIn
-from xenet.datapath.batch import carry_out, failure_of
+from xenet.datapath.batch import TROUBLE, carry_out, failure_of
 from xenet.datapath.fdb import dump_fdb
-from xenet.datapath.kernel import Kernel, Refused
+from xenet.datapath.kernel import Kernel
 from xenet.datapath.mark import is_ours, is_switch
 from xenet.datapath.namespaces import Guests
 from xenet.datapath.nics import foreign_master, nic_facts
@@ -115,7 +115,7 @@ class BridgeDatapath:
         for step in run:
             try:
                 act(step)
-            except (Refused, OSError) as error:
+            except TROUBLE as error:
                 failures.append(failure_of(step, error))
         return failures
 

@@ -11,8 +11,7 @@ from typing import Any
 import msgspec
 
 from xenet.datapath.base import FDBEntry
-from xenet.datapath.batch import carry_out, failure_of
-from xenet.datapath.kernel import Refused
+from xenet.datapath.batch import Refused, carry_out, failure_of
 from xenet.model.hidden import NIC
 from xenet.plan import steps as s
 from xenet.plan.view import PortView, SwitchView, UplinkView

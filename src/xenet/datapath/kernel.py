@@ -5,6 +5,7 @@ import os
 from collections.abc import Sequence
 
 from xenet.datapath.addresses import dump_addresses, dump_routes
+from xenet.datapath.batch import Refused
 from xenet.datapath.links import NO_ADDRESS, Link, delete_group, delete_link, get_link, link_index, set_link
 from xenet.datapath.mark import DOOMED, is_switch
 from xenet.datapath.netlink import (
@@ -24,10 +25,6 @@ _NEWS = (LINK_NEWS, IPV4_ADDR_NEWS, IPV6_ADDR_NEWS, IPV4_ROUTE_NEWS, IPV6_ROUTE_
 _BUFFER = 8 << 20
 """Bytes of notifications that may wait: a port's creation brings about 16 of 2-4 kB each."""
 _IPV6_MIN_MTU = 1280
-
-
-class Refused(Exception):
-    """A step that is not done, for a reason that doing it again does not mend."""
 
 
 class Kernel:

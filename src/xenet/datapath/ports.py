@@ -11,10 +11,10 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, suppress
 from typing import TypeVar
 
-from xenet.datapath.batch import failure_of
-from xenet.datapath.kernel import Kernel, Refused
+from xenet.datapath.batch import TROUBLE, Refused, failure_of
+from xenet.datapath.kernel import Kernel
 from xenet.datapath.links import GuestEnd, Link, create_veth, get_link, parse_link, set_link
-from xenet.datapath.mark import DEAD, HOST_MAC, LIVE, is_ours, is_remnant, port_alias, port_view
+from xenet.datapath.mark import DEAD, HOST_MAC, LIVE, is_ours, is_remnant, is_switch, port_alias, port_view
 from xenet.datapath.namespaces import Guests
 from xenet.datapath.netlink import NetlinkError, Request
 from xenet.datapath.tap import NewTap
@@ -116,8 +116,14 @@ class Ports:
         return set_link(port.port.device, alias=port_alias(port.port), master=port.master, up=port.port.up)
 
     def _send(self, ports: Sequence[_Making], request: Callable[[_Making], Request]) -> None:
-        for port, error in zip(ports, self._kernel.do([request(port) for port in ports]), strict=True):
-            port.error = _explained(error)
+        requests: list[tuple[_Making, Request]] = []
+        for port in ports:
+            try:
+                requests.append((port, request(port)))
+            except TROUBLE as error:
+                port.error = error
+        for (port, _), refusal in zip(requests, self._kernel.do([request for _, request in requests]), strict=True):
+            port.error = _explained(refusal)
 
     def _make_way(self, ports: Sequence[_Making]) -> list[_Making]:
         """Delete what is ours and out of service but still holds a name; the ports that can be tried again."""
@@ -163,18 +169,18 @@ class Ports:
 
     def _move(self, steps: Sequence[SetPort]) -> list[StepFailure]:
         failures: list[StepFailure] = []
-        ready: list[SetPort] = []
-        requests: list[Request] = []
+        ready: list[tuple[SetPort, Request]] = []
         for step in steps:
             try:
-                master, link = self._kernel.own(step.bridge), self._port(step.port.device)
-            except Refused as error:
+                ready.append((step, self._moved(step)))
+            except TROUBLE as error:
                 failures.append(failure_of(step, error))
-                continue
-            mode = self._kernel.no_link_local(min(link.mtu, step.port.mtu))
-            ready.append(step)
-            requests.append(set_link(link.index, master=master.index, up=step.port.up, mtu=step.port.mtu, addr_gen_mode=mode))
-        return failures + _failures(ready, self._kernel.do(requests))
+        return failures + _failures([step for step, _ in ready], self._kernel.do([request for _, request in ready]))
+
+    def _moved(self, step: SetPort) -> Request:
+        master, link = self._kernel.own(step.bridge), self._port(step.port.device)
+        mode = self._kernel.no_link_local(min(link.mtu, step.port.mtu))
+        return set_link(link.index, master=master.index, up=step.port.up, mtu=step.port.mtu, addr_gen_mode=mode)
 
     def _port(self, device: str) -> Link:
         link = self._kernel.table.link(device)
@@ -193,20 +199,23 @@ class Ports:
         ready: list[tuple[RemovePort, Link]] = []
         for step in steps:
             link = self._kernel.table.link(step.port.device)
-            if link and not is_ours(link):
-                failures.append(failure_of(step, Refused(f"{link.name} is not xenet's")))
+            if link and (is_switch(link) or not is_ours(link)):
+                failures.append(failure_of(step, Refused(f"{link.name} is not a port of xenet's")))
             elif link and link.group != DEAD:
                 ready.append((step, link))
-        self._lower_guests(ready)
         outcomes = self._kernel.do([set_link(link.index, master=0, up=False, group=DEAD) for _, link in ready])
         for _, link in ready:
             if not link.up and not link.master:
                 self._kernel.ask(link.index)
+        self._lower_guests(ready)
         gone = [None if error and error.errno == errno.ENODEV else error for error in outcomes]
         return failures + _failures([step for step, _ in ready], gone)
 
     def _lower_guests(self, ports: Sequence[tuple[RemovePort, Link]]) -> None:
-        """By ifindex, since a guest may have renamed its end. Whatever became of it: once the host's end is down it has no carrier."""
+        """By ifindex, since a guest may have renamed its end. Whatever became of it: the host's end is down, so it has no carrier.
+
+        After the host's end, or a kill in between would leave a port that looks whole and whose guest is cut off.
+        """
         for step, link in ports:
             with suppress(OSError):
                 if link.kind == "veth" and (guest := self._guests.socket(step.port.vm)):

@@ -6,8 +6,8 @@ from contextlib import suppress
 from pathlib import Path
 
 from xenet.datapath.addresses import LINK, add_address, add_route, remove_address, remove_route
-from xenet.datapath.batch import failure_of
-from xenet.datapath.kernel import Kernel, Refused
+from xenet.datapath.batch import Refused, failure_of
+from xenet.datapath.kernel import Kernel
 from xenet.datapath.links import EUI64, Link, create_bridge, set_link
 from xenet.datapath.mark import LIVE, is_ours, is_remnant, port_view, switch_alias, words
 from xenet.datapath.netlink import NetlinkError
