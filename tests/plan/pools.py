@@ -1,0 +1,115 @@
+"""A pool's state from a few readable words, as the golden cases and the named states write them:
+
+    networks: {red: {}, lan: {}}                             # bridges are named after their networks: br-red, br-lan
+    pifs: {eth0: {network: lan, address: 10.0.0.5/24}}       # of the host `here`
+    vms: {a: {domid: 1, vifs: {0: red, 1: {network: lan}}}}  # on `here` as a namespace, its VIFs plugged, if not said otherwise
+
+Uuids are names, so that views and steps read as they are written: VIF 0 of VM a is `a.0`.
+"""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from xenet.model.guests import KEY
+from xenet.model.netmask import netmask_of
+from xenet.model.network import Network
+from xenet.model.pif import PIF
+from xenet.model.pool import Pool
+from xenet.model.state import PoolState, state_of
+from xenet.model.types import NULL, Record, ref_of
+from xenet.model.vif import VIF
+from xenet.model.vm import VM
+
+HERE = ref_of("here")
+Words = Mapping[str, Any]
+
+
+def pool(words: Words, revision: int = 1) -> PoolState:
+    """The state that the words make up."""
+    return state_of(revision, records(words))
+
+
+def records(words: Words) -> Iterator[Record]:
+    yield Pool(uuid="pool", name_label="", name_description="", master=HERE, default_SR=NULL, other_config={KEY: words.get("guests", "namespace")})
+    for name, said in words.get("networks", {}).items():
+        yield network(name, **said)
+    for device, said in words.get("pifs", {}).items():
+        yield pif(device, **said)
+    for name, said in words.get("vms", {}).items():
+        yield from vm(name, **said)
+
+
+def network(name: str, mtu: int = 1500, routes: str = "") -> Network:
+    return Network(uuid=name, bridge=f"br-{name}", MTU=mtu, other_config={"static-routes": routes} if routes else {})
+
+
+def pif(
+    device: str, network: str, mac: str = "", mtu: int = 1500, plugged: bool = True, address: str = "", gateway: str = "", management: bool = False
+) -> PIF:
+    own, _, prefix = address.partition("/")
+    return PIF(
+        uuid=device,
+        device=device,
+        network=ref_of(network),
+        host=HERE,
+        MAC=mac or nic_mac(device),
+        MTU=mtu,
+        VLAN=-1,
+        metrics=NULL,
+        plugged=plugged,
+        ip_configuration_mode="Static" if own else "None",
+        IP=own,
+        netmask=netmask_of(int(prefix)) if prefix else "",
+        gateway=gateway,
+        management=management,
+    )
+
+
+def nic_mac(device: str) -> str:
+    return f"02:00:00:00:ee:{int(device.removeprefix('eth')):02x}"
+
+
+def vm(name: str, domid: int = -1, host: str = "here", kind: str = "", vifs: Words | None = None) -> Iterator[Record]:
+    yield VM(
+        uuid=name,
+        name_label=name,
+        is_a_template=False,
+        affinity=NULL,
+        memory_static_max=1,
+        memory_dynamic_max=1,
+        memory_dynamic_min=1,
+        memory_static_min=1,
+        VCPUs_max=1,
+        VCPUs_at_startup=1,
+        actions_after_shutdown="destroy",
+        actions_after_reboot="restart",
+        actions_after_crash="restart",
+        HVM_boot_policy="",
+        HVM_boot_params={},
+        platform={},
+        other_config={KEY: kind} if kind else {},
+        recommendations="",
+        domid=domid,
+        running_on=ref_of(host) if domid >= 0 else NULL,
+    )
+    for device, said in (vifs or {}).items():
+        yield vif(name, device, **({"network": said} if isinstance(said, str) else said))
+
+
+def vif(name: str, device: int | str, network: str, mtu: int = 1500, plugged: bool = True, mac: str = "") -> VIF:
+    return VIF(
+        uuid=f"{name}.{device}",
+        device=str(device),
+        network=ref_of(network),
+        VM=ref_of(name),
+        MAC=mac or vif_mac(name, device),
+        MTU=mtu,
+        other_config={},
+        qos_algorithm_type="",
+        qos_algorithm_params={},
+        plugged=plugged,
+    )
+
+
+def vif_mac(name: str, device: int | str) -> str:
+    return f"02:00:00:00:{ord(name[0]):02x}:{int(device):02x}"

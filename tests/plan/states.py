@@ -1,0 +1,68 @@
+"""Named states of a small pool, as one host sees it. Tests walk from any of them to any other, so a state that once went wrong belongs here.
+
+The host has the NICs eth0 and eth1; all states share their records where names agree.
+"""
+
+from tests.plan.pools import Words, pool
+from xenet.model.state import PoolState
+
+_NETWORKS = {"lan": {}, "wan": {}, "red": {}, "blue": {}}
+_LAN = {"eth0": {"network": "lan"}}
+_BOTH = {**_LAN, "eth1": {"network": "wan"}}
+
+WORDS: dict[str, Words] = {
+    "nothing": {},
+    "two NICs": {"networks": _NETWORKS, "pifs": _BOTH},
+    "a PIF unplugged": {"networks": _NETWORKS, "pifs": {**_LAN, "eth1": {"network": "wan", "plugged": False}}},
+    "PIFs changed places": {"networks": _NETWORKS, "pifs": {"eth0": {"network": "wan"}, "eth1": {"network": "lan"}}},
+    "management moved": {
+        "networks": _NETWORKS,
+        "pifs": {"eth0": {"network": "lan", "address": "10.0.0.5/24", "gateway": "10.0.0.1", "management": True}, "eth1": {"network": "wan"}},
+    },
+    "management renumbered": {
+        "networks": {**_NETWORKS, "lan": {"routes": "10.9.0.0/16/10.1.0.9"}},
+        "pifs": {"eth0": {"network": "lan", "address": "10.1.0.5/16", "gateway": "10.1.0.1", "management": True}, "eth1": {"network": "wan"}},
+    },
+    "two VMs on an internal network": {
+        "networks": _NETWORKS,
+        "pifs": _LAN,
+        "vms": {"a": {"domid": 1, "vifs": {0: "red"}}, "b": {"domid": 2, "vifs": {0: "red"}}},
+    },
+    "a router": {
+        "networks": _NETWORKS,
+        "pifs": _LAN,
+        "vms": {"a": {"domid": 1, "vifs": {0: "red"}}, "b": {"domid": 2, "vifs": {0: "red", 1: "blue", 2: "lan"}}},
+    },
+    "VIFs moved": {
+        "networks": _NETWORKS,
+        "pifs": _LAN,
+        "vms": {"a": {"domid": 1, "vifs": {0: "lan"}}, "b": {"domid": 2, "vifs": {0: "blue", 1: "red"}}},
+    },
+    "rebooted": {
+        "networks": _NETWORKS,
+        "pifs": _LAN,
+        "vms": {"a": {"domid": 3, "vifs": {0: "red"}}, "b": {"domid": 4, "vifs": {0: "red", 1: "blue", 2: "lan"}}},
+    },
+    "taps": {
+        "networks": _NETWORKS,
+        "pifs": _BOTH,
+        "vms": {"a": {"domid": 1, "kind": "tap", "vifs": {0: "red", 1: "lan"}}, "b": {"domid": 2, "vifs": {0: "red"}}},
+    },
+    "half unplugged, half elsewhere": {
+        "networks": _NETWORKS,
+        "pifs": _LAN,
+        "vms": {"a": {"domid": 1, "vifs": {0: {"network": "red", "plugged": False}}}, "b": {"domid": 9, "host": "there", "vifs": {0: "blue"}}},
+    },
+    "jumbo frames": {
+        "networks": {"lan": {"mtu": 9000}, "wan": {}, "red": {"mtu": 9000}, "blue": {}},
+        "pifs": {"eth0": {"network": "lan", "mtu": 9000}},
+        "vms": {"a": {"domid": 1, "vifs": {0: {"network": "red", "mtu": 9000}}}, "b": {"domid": 2, "vifs": {0: {"network": "lan", "mtu": 9000}}}},
+    },
+    "VIFs made anew": {
+        "networks": _NETWORKS,
+        "pifs": _LAN,
+        "vms": {"a": {"domid": 1, "vifs": {0: {"network": "red", "mac": "02:00:00:00:99:01"}}}, "b": {"domid": 2, "vifs": {0: "red"}}},
+    },
+}
+
+STATES: dict[str, PoolState] = {name: pool(words) for name, words in WORDS.items()}
