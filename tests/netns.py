@@ -17,8 +17,6 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from typing import ParamSpec, TypeVar
 
-import pytest
-
 P = ParamSpec("P")
 R = TypeVar("R")
 CLONE_NEWNET = 0x40000000
@@ -82,14 +80,6 @@ def cable(a: Namespace, name_a: str, b: Namespace, name_b: str) -> None:
     a.ip("link", "add", name_a, "type", "veth", "peer", "name", name_b, "netns", f"/proc/{os.getpid()}/fd/{b.fd}")
     a.ip("link", "set", name_a, "up")
     b.ip("link", "set", name_b, "up")
-
-
-def require_kernel() -> None:
-    """Skip, with the reason, where this test cannot make a network namespace."""
-    try:
-        Namespace().close()
-    except OSError as error:
-        pytest.skip(f"needs the right to make network namespaces: {error}")
 
 
 def _checksum(data: bytes) -> int:
