@@ -80,6 +80,8 @@ def _take_away(want: SwitchView | None, have: SwitchView | None, moves: Mapping[
         return
     for device, port in have.ports.items():
         wanted = want.ports.get(device) if want else None
+        if wanted == port:  # nearly all of them: one port of hundreds has changed
+            continue
         if wanted is None and device not in moves:
             yield RemovePort(object=port.vif, reason="its VIF is not plugged here", bridge=have.bridge, port=port)
         elif wanted is not None and not same_device(wanted, port):
