@@ -1,0 +1,188 @@
+"""Random calls, reports and deaths of hosts: no state that comes of them breaks an invariant, and every decision can be taken back."""
+
+from typing import Any
+
+import msgspec
+from hypothesis import Phase, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from tests.verbs.world import VM_RECORD, World, vif_record
+from xenet.model.change import GROWING, Draft
+from xenet.model.classes import STORED
+from xenet.model.errors import Failure
+from xenet.model.hidden import Operation
+from xenet.model.host import Host
+from xenet.model.invariants import violations
+from xenet.model.network import Network
+from xenet.model.pif import PIF
+from xenet.model.state import PoolState, state_of
+from xenet.model.types import NULL, Record, Ref
+from xenet.model.vif import VIF
+from xenet.model.vm import VM
+from xenet.verbs.allowed import refresh_allowed
+from xenet.verbs.attach import is_live
+from xenet.verbs.call import Outcome
+
+HOSTS = {"a": ("eth0", "eth1"), "b": ("eth0",)}
+"""One network that both hosts reach, one that only the first does."""
+pick = st.integers(0, 59)
+MOST = 6
+"""Records of a class beyond which none are made, so that calls meet."""
+
+
+def without_counters(state: PoolState) -> dict[tuple[str, Ref], dict[str, Any]]:
+    """Every record by class and reference, but for what an undo leaves alone."""
+    records = ((record, GROWING.get(name, frozenset())) for name in STORED for record in state.tables.get(name, {}).values())
+    return {(r.xenapi, r.ref): {k: v for k, v in msgspec.structs.asdict(r).items() if k not in keep} for r, keep in records}
+
+
+def check(state: PoolState) -> None:
+    assert violations(state) == []
+    draft = Draft(state)
+    for cls in (VM, VIF):
+        for record in state.all(cls):
+            draft.put(record)
+    refresh_allowed(draft)
+    assert draft.change().edits == (), "allowed_operations are out of date"
+
+
+class Pool(RuleBasedStateMachine):
+    def __init__(self) -> None:
+        super().__init__()
+        self.world = World()
+        self.given: set[int | str] = set()
+        """Every domid and bridge name that was ever given out."""
+
+    @initialize()
+    def pool_with_vms(self) -> None:
+        """Two internal networks, two that have PIFs, and three VMs with VIFs on an internal and an external one."""
+        for name, nics in HOSTS.items():
+            self.world.host(name, *nics)
+        internal = [self.world.network(), self.world.network()]
+        for n in range(3):
+            vm = self.world.vm()
+            self.world.vif(vm, internal[n % 2], "0")
+            self.world.vif(vm, self.world.external(n % 2), "1")
+
+    # --- what happens ------------------------------------------------------------------------------
+
+    @rule(what=st.sampled_from(["network", "VM", "VIF"]), n=pick, m=pick, device=st.integers(0, 2))
+    def create(self, what: str, n: int, m: int, device: int) -> None:
+        given = {"network": {"other_config": {}}, "VM": VM_RECORD, "VIF": vif_record(self.any(VM, n), self.any(Network, m), str(device))}
+        if self.world.state.count(STORED[what]) < MOST:
+            self.attempt(f"{what}.create", given[what])
+
+    @rule(what=st.sampled_from(["network", "VM", "VIF", "task"]), n=pick)
+    def destroy(self, what: str, n: int) -> None:
+        self.attempt(f"{what}.destroy", self.any(STORED[what], n))
+
+    @rule(n=pick, m=pick, k=pick)
+    def run_vm(self, n: int, m: int, k: int) -> None:
+        """Mostly what the VM says that it allows."""
+        vm = self.any(VM, n)
+        verbs = [verb for verb in self.allowed(VM, vm) if verb != "destroy"] or ["start", "hard_shutdown", "clean_reboot"]
+        verb = verbs[k % len(verbs)]
+        more: dict[str, tuple[Any, ...]] = {"start": (False, False), "start_on": (self.any(Host, m), False, False)}
+        self.attempt(f"VM.{verb}", vm, *more.get(verb, ()))
+
+    @rule(n=pick, k=pick)
+    def plug_vif(self, n: int, k: int) -> None:
+        """Mostly what the VIF says that it allows."""
+        vif = self.any(VIF, n)
+        verbs = [verb for verb in self.allowed(VIF, vif) if verb != "attach"] or ["plug", "unplug", "unplug_force"]
+        self.attempt(f"VIF.{verbs[k % len(verbs)]}", vif)
+
+    @rule(n=pick, m=pick)
+    def move_vif(self, n: int, m: int) -> None:
+        self.attempt("VIF.move", self.any(VIF, n), self.any(Network, m))
+
+    @rule(n=pick, verb=st.sampled_from(["plug", "unplug"]))
+    def plug_pif(self, n: int, verb: str) -> None:
+        self.attempt(f"PIF.{verb}", self.any(PIF, n))
+
+    @precondition(lambda self: self.world.state.count(Operation))
+    @rule(n=pick, failing=st.lists(pick, max_size=2))
+    def host_reports(self, n: int, failing: list[int]) -> None:
+        """On all that it is waited for, at once, as a host that has many deltas in its inbox does."""
+        operation = self.world.get(Operation, self.any(Operation, n))
+        objects = (*operation.objects, *operation.needs)
+        self.world.report(operation.waiting[0], {objects[f % len(objects)]: "no" for f in failing})
+
+    @precondition(lambda self: self.world.state.count(Operation))
+    @rule(n=pick)
+    def time_is_over(self, n: int) -> None:
+        self.world.give_up(self.any(Operation, n), Failure("CANNOT_CONTACT_HOST"))
+
+    @rule(n=pick, what=st.sampled_from(["leave", "disable", "come back", "come back"]))
+    def host_changes(self, n: int, what: str) -> None:
+        """It comes back more often than it leaves, or most calls would be refused for its sake."""
+        host = self.world.get(Host, self.any(Host, n))
+        live = is_live(self.world.state, host)
+        if what == "disable":
+            self.attempt("host.disable", host.ref, True)
+        elif what == "leave" and live:
+            self.world.leave(host.ref)
+        elif what == "come back":
+            self.attempt("host.enable", host.ref)
+            if not live:
+                self.world.host(host.name_label, *HOSTS[host.name_label])
+
+    # --- what holds --------------------------------------------------------------------------------
+
+    @invariant()
+    def all_is_well(self) -> None:
+        check(self.world.state)
+
+    @invariant()
+    def indexes_are_those_of_the_records(self) -> None:
+        records: list[Record] = [record for table in self.world.state.tables.values() for record in table.values()]
+        assert self.world.state.index == state_of(0, records).index
+
+    # --- how ---------------------------------------------------------------------------------------
+
+    def any(self, cls: type[Record], n: int) -> Ref:
+        refs = [record.ref for record in self.world.state.all(cls)]
+        return refs[n % len(refs)] if refs else NULL
+
+    def allowed(self, cls: type[VM] | type[VIF], ref: Ref) -> tuple[str, ...]:
+        record = self.world.state.find(cls, ref)
+        return record.allowed_operations if record else ()
+
+    def attempt(self, message: str, *args: Any) -> None:
+        """A call of which the hosts have not heard yet; refused ones are as good."""
+        before = self.world.state
+        try:
+            outcome: Outcome = self.world.start(message, *args)
+        except Failure:
+            assert self.world.state is before
+            return
+        change, after = outcome.change, self.world.state
+        assert without_counters(change.inverse().apply(after)) == without_counters(before)
+        self.nothing_is_given_twice(before, after)
+        if outcome.operation is not None:
+            self.both_ends_are_well(outcome.operation)
+
+    def nothing_is_given_twice(self, before: PoolState, after: PoolState) -> None:
+        for cls, field in ((VM, "domid"), (Network, "bridge")):
+            old = {getattr(record, field) for record in before.all(cls)}
+            new = {getattr(record, field) for record in after.all(cls)} - old - {-1}
+            assert new.isdisjoint(self.given)
+            self.given |= new
+
+    def both_ends_are_well(self, operation: Ref) -> None:
+        """Whether the hosts do it or not: tried out on the present state, of which nothing is kept."""
+        now = self.world.state
+        try:
+            for host in now.get(Operation, operation).waiting:
+                self.world.report(host)
+            check(self.world.state)
+            self.world.state = now
+            self.world.give_up(operation, Failure("CANNOT_CONTACT_HOST"))
+            check(self.world.state)
+        finally:
+            self.world.state = now
+
+
+TestPool = Pool.TestCase
+TestPool.settings = settings(stateful_step_count=50, phases=[Phase.generate])
