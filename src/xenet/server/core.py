@@ -20,6 +20,10 @@ from xenet.verbs.report import Ended, give_up, take_report, timeout_failure
 log = logging.getLogger("xenet.server")
 
 
+def _chance() -> bytes:
+    return os.urandom(32)
+
+
 class Core:
     """The pool's state and the calls in flight. All of it runs in one event loop."""
 
@@ -30,7 +34,7 @@ class Core:
         self._waiting: dict[Ref, asyncio.Future[None]] = {}
 
     def call(self, message: str, *, asynchronous: bool = False, internal: bool = False) -> Call:
-        return Call(self.store.snapshot(), message, self.now(), Entropy(os.urandom(32)), asynchronous, internal)
+        return Call(self.store.snapshot(), message, self.now(), Entropy(_chance), asynchronous, internal)
 
     def start(self) -> None:
         """After a start no host is there yet, and operations that a crash left over get their time anew."""

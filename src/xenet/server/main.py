@@ -77,6 +77,7 @@ class Server:
             self.core.expire()
 
     async def close(self) -> None:
+        self.sessions.close()
         await self.listeners.close()
         await self.hosts.close()
         self.store.close()

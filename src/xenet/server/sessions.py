@@ -108,6 +108,11 @@ class Sessions:
         """Set when this session is over."""
         return self.ended[digest(ref)]
 
+    def close(self) -> None:
+        """End all sessions: who waits for events is woken."""
+        for key in list(self._alive):
+            self._close(key)
+
     def _close(self, key: bytes) -> None:
         self._alive.pop(key, None)
         self.registered.pop(key, None)
