@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from xenet.model.types import EMPTY, Hidden, HostRef, Record, Ref, StrSet, TaskRef
+from xenet.model.types import EMPTY, Hidden, HostRef, NetworkRef, Record, Ref, StrSet, TaskRef
 
 
 class Edit(msgspec.Struct, frozen=True):
@@ -30,6 +30,8 @@ class Operation(Record, frozen=True, kw_only=True):
     """The records that no other verb may touch meanwhile."""
     needs: Hidden[tuple[Ref, ...]] = ()
     """Records that are not locked, but whose failure is the operation's too: the PIF that a VIF's network needs."""
+    keeps: Hidden[tuple[NetworkRef, ...]] = ()
+    """Networks that a failure brings back into use: a VIF is on its way off them."""
     verb: Hidden[str]
     """The message, such as `VIF.plug`."""
     task: Hidden[TaskRef]

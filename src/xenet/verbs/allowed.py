@@ -1,8 +1,11 @@
 """allowed_operations of VMs and VIFs: the same table that refuses a verb tells clients beforehand what would be refused."""
 
+from collections.abc import Iterable, Mapping
+
 from xenet.model import errors
 from xenet.model.change import Draft
 from xenet.model.errors import Failure
+from xenet.model.hidden import Operation
 from xenet.model.state import PoolState
 from xenet.model.types import NULL, Record, Ref
 from xenet.model.vif import VIF
@@ -26,9 +29,22 @@ def check_free(record: Record) -> None:
     """Raises OTHER_OPERATION_IN_PROGRESS [class, ref, operations, tasks] when a call on this record is under way."""
     current: dict[Ref, str] = getattr(record, "current_operations", {})
     if current:
-        operations = "{ " + "; ".join(current.values()) + " }"
-        tasks = "{ " + "; ".join(current) + " }"
-        raise errors.in_progress(record.xenapi, record.ref, operations, tasks)
+        raise _in_progress(record, current)
+
+
+def check_unheld(state: PoolState, record: Record) -> None:
+    """The same, asked of the operations themselves: a PIF has no current_operations."""
+    held = state.where(Operation, "objects", record.ref)
+    if held:
+        raise _in_progress(record, {operation.task: operation.verb.partition(".")[2] for operation in held})
+
+
+def _in_progress(record: Record, current: Mapping[Ref, str]) -> Failure:
+    return errors.in_progress(record.xenapi, record.ref, _braced(current.values()), _braced(current))
+
+
+def _braced(texts: Iterable[str]) -> str:
+    return "{ " + "; ".join(texts) + " }"
 
 
 def check_vm(vm: VM, operation: str) -> None:

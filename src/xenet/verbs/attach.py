@@ -1,6 +1,7 @@
 """Which host can reach which network, and what must be up there before a VIF can be a port of it."""
 
 from xenet.model.errors import Failure
+from xenet.model.hidden import Operation
 from xenet.model.host import Host, HostMetrics
 from xenet.model.network import Network
 from xenet.model.pif import PIF
@@ -8,6 +9,7 @@ from xenet.model.state import PoolState
 from xenet.model.types import NULL, Ref
 from xenet.model.vif import VIF
 from xenet.model.vm import VM
+from xenet.verbs.allowed import check_unheld
 from xenet.verbs.call import Work
 
 
@@ -32,8 +34,9 @@ def sees(state: PoolState, host: Ref, network: Network) -> bool:
 
 
 def hosts_using(state: PoolState, network: Ref) -> set[Ref]:
-    """The hosts of running VMs with a plugged VIF on the network, wanted as well as real, so that two starts at once agree."""
-    homes = set()
+    """The hosts of running VMs with a plugged VIF on the network, wanted as well as real, so that two starts at once agree;
+    and those where a VIF on its way off it may come back."""
+    homes = {host for operation in state.where(Operation, "keeps", network) for host in operation.waiting}
     for vif in state.where(VIF, "network", network):
         vm = state.get(VM, vif.VM)
         if vif.plugged or vif.currently_attached:
@@ -59,12 +62,13 @@ def check_live(state: PoolState, host: Ref) -> None:
 
 
 def bring_up(work: Work, host: Ref, network: Network) -> None:
-    """Want the host's PIF on this network plugged. Raises CANNOT_PLUG_BOND_SLAVE [pif]."""
+    """Want the host's PIF on this network plugged. Raises CANNOT_PLUG_BOND_SLAVE [pif], OTHER_OPERATION_IN_PROGRESS."""
     pif = find_pif(work.state, network.ref, host)
     if pif is None:
         return
     if pif.bond_slave_of != NULL:
         raise Failure("CANNOT_PLUG_BOND_SLAVE", pif.ref)
+    check_unheld(work.state, pif)
     work.need(pif)
     if pif.managed and not pif.plugged:
         work.update(pif, plugged=True)

@@ -9,24 +9,29 @@ import msgspec
 
 from xenet.model.change import Change, Draft
 from xenet.model.hidden import Operation
+from xenet.model.network import Network
 from xenet.model.state import PoolState
 from xenet.model.task import EPOCH, Task
 from xenet.model.types import NULL, Record, Ref
-from xenet.verbs.allowed import refresh_allowed
+from xenet.verbs.allowed import check_unheld, refresh_allowed
 
 PATIENCE = timedelta(seconds=60)
 """How long hosts may take before an operation is given up and undone."""
 
 
 class Entropy:
-    """Randomness as a parameter: all that a call draws follows from its seed."""
+    """Randomness as a parameter: all that a call draws follows from its seed. The seed may be a function, called when it is first
+    needed: most calls only read."""
 
-    def __init__(self, seed: bytes) -> None:
-        self._seed = seed
+    def __init__(self, seed: bytes | Callable[[], bytes]) -> None:
+        self._source = seed
+        self._seed = b""
         self._drawn = 0
 
     def bytes(self, count: int) -> bytes:
         """Up to 32 bytes that no other draw gives."""
+        if not self._drawn:
+            self._seed = self._source() if callable(self._source) else self._source
         self._drawn += 1
         return hashlib.sha256(self._seed + self._drawn.to_bytes(8, "big")).digest()[:count]
 
@@ -74,10 +79,15 @@ class Work(Draft):
         super().__init__(call.state)
         self.call = call
         self._needs: dict[Ref, None] = {}
+        self._keeps: dict[Ref, None] = {}
 
     def need(self, record: Record) -> None:
         """The operation fails when this record fails; what was wanted of it stays wanted all the same, as others may count on it."""
         self._needs[record.ref] = None
+
+    def keep(self, network: Network) -> None:
+        """A failure brings this network back into use, so it counts as in use until the operation ends."""
+        self._keeps[network.ref] = None
 
     def outcome(self, result: Any = "") -> Outcome:
         """All is done with the commit itself."""
@@ -86,7 +96,12 @@ class Work(Draft):
 
     def await_host(self, host: Ref, doing: Sequence[tuple[Record, str]], done: Callable[[Draft], None], result: Any = "") -> Outcome:
         """The host must act. `doing` names the records that are locked meanwhile, each with the operation that their
-        current_operations show; `done` drafts what success adds. Failure takes everything back."""
+        current_operations show; `done` drafts what success adds. Failure takes everything back.
+
+        Raises OTHER_OPERATION_IN_PROGRESS for a record that another operation holds: a VM that shall halt while one of its VIFs is plugged.
+        """
+        for record, _ in doing:
+            check_unheld(self.base, record)
         task = self._task()
         for record, name in doing:
             self._mark(record, {task.ref: name})
@@ -96,6 +111,7 @@ class Work(Draft):
             uuid=self.call.entropy.uuid(),
             objects=tuple(record.ref for record, _ in doing),
             needs=tuple(self._needs),
+            keeps=tuple(self._keeps),
             verb=self.call.message,
             task=task.ref,
             waiting=(host,),
@@ -125,7 +141,7 @@ class Work(Draft):
         return after.change()
 
     def _task(self) -> Task:
-        return new_task(self.call, self.call.message)
+        return new_task(self.call, f"Async.{self.call.message}" if self.call.asynchronous else self.call.message)
 
 
 def new_task(call: Call, label: str, description: str = "") -> Task:

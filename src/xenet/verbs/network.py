@@ -5,6 +5,7 @@ from typing import Annotated, Any
 
 from xenet.model.errors import Failure, invalid_value
 from xenet.model.guests import default_kind, kind_of, port_name
+from xenet.model.hidden import Operation
 from xenet.model.host import Host
 from xenet.model.network import Network, NetworkLockingMode, NetworkPurpose
 from xenet.model.pif import PIF
@@ -53,8 +54,11 @@ def _is_device_name(name: str) -> bool:
 
 
 def take_bridge_name(work: Work) -> str:
-    """The next `xapiN` that no network has, never one that was given before."""
-    pool = next(work.state.all(Pool))
+    """The next `xapiN` that no network has, never one that was given before. Raises HOST_STILL_BOOTING before the first host
+    has come, which brings the pool."""
+    pool = next(work.state.all(Pool), None)
+    if pool is None:
+        raise Failure("HOST_STILL_BOOTING")
     number = pool.next_xapi
     while work.state.refs_where("network", "bridge", f"xapi{number}"):
         number += 1
@@ -69,6 +73,7 @@ def destroy(call: Call, self: NetworkRef) -> Outcome:
     network = state.get(Network, self)
     vifs = state.where(VIF, "network", self)
     in_use = [vif.ref for vif in vifs if vif.currently_attached or vif.plugged or vif.current_operations]
+    in_use += [ref for operation in state.where(Operation, "keeps", self) for ref in operation.objects]
     if in_use:
         raise Failure("NETWORK_CONTAINS_VIF", *in_use)
     pifs = state.where(PIF, "network", self)

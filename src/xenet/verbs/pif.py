@@ -2,6 +2,7 @@
 
 from xenet.model.change import Draft
 from xenet.model.errors import Failure
+from xenet.model.hidden import Operation
 from xenet.model.pif import PIF
 from xenet.model.types import NULL, PIFRef
 from xenet.model.vif import VIF
@@ -37,6 +38,9 @@ def unplug(call: Call, self: PIFRef) -> Outcome:
         vm = call.state.get(VM, vif.VM)
         if pif.host in (vm.running_on, vm.resident_on) and (vif.plugged or vif.currently_attached):
             raise Failure("VIF_IN_USE", pif.network, vif.ref)
+    for operation in call.state.where(Operation, "keeps", pif.network):
+        if pif.host in operation.waiting:
+            raise Failure("VIF_IN_USE", pif.network, operation.objects[0])
     if pif.disallow_unplug:
         raise Failure("PIF_DOES_NOT_ALLOW_UNPLUG", self)
     check_live(call.state, pif.host)

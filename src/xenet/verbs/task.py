@@ -1,6 +1,7 @@
 """task: made by clients for their own work or by the server for a call that takes its time."""
 
 from xenet.model.errors import not_allowed
+from xenet.model.hidden import Operation
 from xenet.model.task import Task, TaskStatus
 from xenet.model.types import StrSet, TaskRef
 from xenet.verbs.call import Call, Outcome, Work, new_task
@@ -12,30 +13,35 @@ ENDED = ("success", "failure", "cancelled")
 @message("task", TaskRef)
 def create(call: Call, label: str, description: str) -> Outcome:
     work = Work(call)
-    return work.outcome(work.put(new_task(call, label, description)).ref)
+    task = work.put(new_task(call, label, description))
+    return work.outcome(work.update(task, allowed_operations=("cancel", "destroy")).ref)
 
 
 @message("task")
 def destroy(call: Call, self: TaskRef) -> Outcome:
+    """The task of an operation under way goes when that ends, as in XenServer."""
     work = Work(call)
-    work.delete(call.state.get(Task, self))
+    task = call.state.get(Task, self)
+    under_way = call.state.where(Operation, "task", self)
+    for operation in under_way:
+        work.update(operation, keep_task=False)
+    if not under_way:
+        work.delete(task)
     return work.outcome()
 
 
 @message("task")
 def cancel(call: Call, task: TaskRef) -> Outcome:
-    """Raises OPERATION_NOT_ALLOWED: nothing here runs long enough to be stopped half-way."""
+    """A client's own task. Raises OPERATION_NOT_ALLOWED for an operation's: nothing here runs long enough to be stopped half-way."""
     record = call.state.get(Task, task)
     if "cancel" not in record.allowed_operations:
         raise not_allowed("this task cannot be cancelled")
-    return _set(call, task, status="cancelled", finished=call.now)
+    return _end(call, task, "cancelled")
 
 
 @message("task")
 def set_status(call: Call, self: TaskRef, value: TaskStatus) -> Outcome:
-    if value in ENDED:
-        return _set(call, self, status=value, finished=call.now)
-    return _set(call, self, status=value)
+    return _end(call, self, value) if value in ENDED else _set(call, self, status=value)
 
 
 @message("task")
@@ -51,6 +57,10 @@ def set_result(call: Call, self: TaskRef, value: str) -> Outcome:
 @message("task")
 def set_error_info(call: Call, self: TaskRef, value: StrSet) -> Outcome:
     return _set(call, self, error_info=value)
+
+
+def _end(call: Call, self: TaskRef, status: TaskStatus) -> Outcome:
+    return _set(call, self, status=status, finished=call.now, allowed_operations=("destroy",))
 
 
 def _set(call: Call, self: TaskRef, **fields: object) -> Outcome:

@@ -18,6 +18,8 @@ from xenet.verbs.generic import construct
 from xenet.verbs.registry import message
 
 _MAC = re.compile(r"[0-9a-fA-F]{2}(:[0-9a-fA-F]{2}){5}")
+_DEVICE = re.compile("[0-9]{1,3}")
+"""A number that `vif<domid>.<device>` has room for (Linux: 15 characters), and few enough rounds of MD5."""
 
 
 def mac_from_seed(seed: str, device: int) -> str:
@@ -44,7 +46,7 @@ def create(call: Call, record: Annotated[dict[str, Any], OfRecord("VIF")]) -> Ou
     vif: VIF = construct(VIF, call.entropy.uuid(), record)
     vm = state.get(VM, vif.VM)
     state.get(Network, vif.network)
-    if not vif.device.isascii() or not vif.device.isdecimal():
+    if not _DEVICE.fullmatch(vif.device):
         raise Failure("INVALID_DEVICE", vif.device)
     generated = vif.MAC == "" and "mac_seed" in vm.other_config
     mac = mac_from_seed(vm.other_config["mac_seed"], int(vif.device)) if generated else vif.MAC
@@ -94,9 +96,9 @@ def check_reach(call: Call, host: Ref, network: Network) -> None:
 
 
 def port_mtu(network: Network, vif: VIF) -> int:
-    """VIF.other_config:mtu, else the network's; in bytes, without the Ethernet header."""
+    """VIF.other_config:mtu if that is a size that Ethernet can have, else the network's; in bytes, without the Ethernet header."""
     own = vif.other_config.get("mtu", "")
-    return int(own) if own.isdecimal() and own.isascii() else network.MTU
+    return int(own) if re.fullmatch("[0-9]{2,5}", own) else network.MTU
 
 
 def set_attached(draft: Draft, vifs: Iterable[VIF], value: bool) -> None:
@@ -140,5 +142,6 @@ def move(call: Call, self: VIFRef, network: NetworkRef) -> Outcome:
         return work.outcome()
     check_reach(call, vm.resident_on, target)
     bring_up(work, vm.resident_on, target)
+    work.keep(call.state.get(Network, vif.network))
     work.update(vif, network=network, MTU=port_mtu(target, vif))
     return work.await_host(vm.resident_on, [(vif, "plug")], lambda draft: set_attached(draft, [vif], True))

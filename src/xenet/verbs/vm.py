@@ -116,7 +116,8 @@ def _boot(call: Call, vm: VM, host: Ref, operation: str) -> Outcome:
     for network in vm_networks(call.state, vm):
         bring_up(work, host, network)
     vifs = _plug_all(work, vm)
-    work.update(vm, running_on=host, domid=take_domid(work), scheduled_to_be_resident_on=host)
+    coming = host if vm.resident_on == NULL else NULL
+    work.update(vm, running_on=host, domid=take_domid(work), scheduled_to_be_resident_on=coming)
 
     def done(draft: Draft) -> None:
         draft.update(vm, power_state="Running", resident_on=host, scheduled_to_be_resident_on=NULL)
@@ -191,10 +192,14 @@ def hard_reboot(call: Call, vm: VMRef) -> Outcome:
 
 
 def _reboot(call: Call, self: Ref, operation: str) -> Outcome:
-    """A new domain on the same host: a new domid, so new devices, and a guest that begins anew."""
+    """A new domain on the same host: a new domid, so new devices, and a guest that begins anew. A VIF that was unplugged comes
+    back too, so its network must still be in reach. Raises HOST_CANNOT_ATTACH_NETWORK [host, network]."""
     vm = call.state.get(VM, self)
     check_vm(vm, operation)
     check_live(call.state, vm.resident_on)
+    for network in vm_networks(call.state, vm):
+        if not sees(call.state, vm.resident_on, network):
+            raise Failure("HOST_CANNOT_ATTACH_NETWORK", vm.resident_on, network.ref)
     return _boot(call, vm, vm.resident_on, operation)
 
 
