@@ -87,6 +87,8 @@ def test_a_nic_that_changes_while_the_host_is_acted_on_is_reported(play: Play, m
 
 
 def test_what_somebody_changes_while_the_host_is_acted_on_is_mended(play: Play, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "REAP_AFTER", 2 * WAIT)  # which would wake it as well
+
     async def script(scene: Scene) -> None:
         channel, fake = await scene.settled(), scene.rig.datapath
         do = fake.do
