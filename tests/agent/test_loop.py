@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from tests.agent.rig import Rig, delta, snapshot
-from tests.agent.scene import MOVED, ROUTER, TWO, Play, Scene, said, until
+from tests.agent.scene import MOVED, ROUTER, TWO, WAIT, Play, Scene, said, until
 from tests.plan.pools import pif
 from tests.plan.states import STATES
 from xenet.agent import loop as module
