@@ -168,7 +168,8 @@ class Pool:
         found = self.api.host.get_by_name_label(name)
         if not found or not self.api.host_metrics.get_live(self.api.host.get_metrics(found[0])):
             return False
-        return all(self.api.PIF.get_currently_attached(pif) for pif in self.api.host.get_PIFs(found[0]))
+        pifs = [self.api.PIF.get_record(pif) for pif in self.api.host.get_PIFs(found[0])]
+        return all(pif["currently_attached"] for pif in pifs if pif["managed"])
 
     def host(self, name: str) -> str:
         return str(self.api.host.get_by_name_label(name)[0])

@@ -7,6 +7,8 @@ from collections.abc import Iterable, Sequence
 from itertools import groupby
 from typing import TypeVar
 
+import msgspec
+
 from xenet.agent.replica import Replica
 from xenet.datapath.base import Datapath
 from xenet.guests.base import GuestError, Guests
@@ -67,10 +69,16 @@ class Keeper:
             bridges |= {name for name, switch in self._switches.items() if switch.uplink and switch.uplink.device in others}
         self._bridges |= bridges
 
+    def look_again(self) -> None:
+        """Read all of it from the kernel anew."""
+        self.datapath.observe()
+        self.hear()
+        self._facts = None
+
     def facts(self) -> tuple[NIC, ...]:
-        """The NICs that xenet was given, as they were at the last `hear`."""
+        """The NICs that xenet was given, as they were at the last `hear`. Addresses that they hold themselves are the administrator's."""
         if self._facts is None:
-            self._facts = tuple(self.datapath.nics(self.nics))
+            self._facts = tuple(msgspec.structs.replace(nic, addresses=(), gateway="", dns=()) for nic in self.datapath.nics(self.nics))
         return self._facts
 
     def plan(self, bridges: Iterable[str], vms: Iterable[str]) -> list[Step]:

@@ -13,7 +13,7 @@ from typing import TypeAlias
 import msgspec
 
 from xenet.agent.keeper import Keeper
-from xenet.agent.replica import OutOfStep
+from xenet.agent.replica import OutOfStep, Replica
 from xenet.link.channel import Channel, connect
 from xenet.link.messages import Answer, Ask, Delta, FromServer, Hello, Report, Snapshot
 from xenet.model.hidden import NIC
@@ -47,10 +47,14 @@ Item: TypeAlias = FromServer | Channel[FromServer] | Wake
 class Loop:
     """Runs a keeper for as long as the process lives."""
 
-    def __init__(self, keeper: Keeper, link: str, hello: Callable[[tuple[NIC, ...]], Hello]) -> None:
+    def __init__(
+        self, keeper: Keeper, link: str, hello: Callable[[tuple[NIC, ...]], Hello], heard: Callable[[Replica], None] = lambda replica: None
+    ) -> None:
         self.keeper = keeper
         self.link = link
         self.hello = hello
+        self.heard = heard
+        """Called with what the server said before the host is made so."""
         self.inbox: asyncio.Queue[Item] = asyncio.Queue()
         self.converged = asyncio.Event()
         """Set once the host was first made equal to the server's state."""
@@ -125,6 +129,8 @@ class Loop:
     def _turn(self, batch: list[Item]) -> None:
         """Take all that has come, act once, report; what nobody waits for comes last."""
         told = [self._take(item) for item in batch]
+        if any(told):
+            self.heard(self.keeper.replica)
         self._plan_ahead(self.keeper.converge())
         self._report(any(told))
         for item in batch:
@@ -197,8 +203,19 @@ class Loop:
         if left:
             self._after(Wake.REAP, REAP_AFTER)
 
+    def _tell_facts(self) -> None:
+        """The NICs as they are now: a NIC may have come without a word from the kernel that concerned us."""
+        keeper = self.keeper
+        keeper.look_again()
+        self._after(Wake.NEWS, 0)  # what that found amiss is mended next
+        if self._channel and keeper.replica.told:
+            self._said = (keeper.facts(), keeper.failures)
+            self._channel.send(Report(keeper.replica.state.revision, keeper.failures, keeper.facts()))
+
     def _look_up(self, ask: Ask) -> list[dict[str, str]]:
         """The answer to a question; an empty one where the host has nothing by that name."""
+        if ask.topic == "facts":
+            self._tell_facts()
         if ask.topic != "fdb":
             return []
         try:

@@ -47,6 +47,26 @@ class Settings(msgspec.Struct, frozen=True):
     """The pid of the `xenet serve` that it belongs to and ends with; 0: none."""
 
 
+class HandsOff:
+    """The NICs that the server last said are none of ours, in a file: a restart must know them before it can ask."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._noted: tuple[str, ...] | None = None
+
+    def load(self) -> tuple[str, ...]:
+        return msgspec.json.decode(self.path.read_bytes(), type=tuple[str, ...]) if self.path.exists() else ()
+
+    def note(self, replica: Replica) -> None:
+        """Written whole or not at all, and only where it differs."""
+        names = replica.hands_off()
+        if names != self._noted:
+            part = self.path.with_suffix(".part")
+            part.write_bytes(msgspec.json.encode(names))
+            part.rename(self.path)
+            self._noted = names
+
+
 def host_uuid(state: Path) -> str:
     """The host's identity, made at its first start and kept."""
     path = state / "host-uuid"
@@ -76,8 +96,9 @@ def prepare(settings: Settings, datapath: Datapath) -> Checkpoint:
     """Look at the NICs and write down what they have. Raises InUse."""
     datapath.observe()
     checkpoint = Checkpoint(settings.state / "checkpoint.json")
-    found = datapath.nics(settings.nics)
-    check_nics(found, settings.nics, datapath.foreign_master, settings.take_over)
+    hands_off = HandsOff(settings.state / "hands-off.json").load()
+    found = [nic for nic in datapath.nics(settings.nics) if nic.device not in hands_off]
+    check_nics(found, [name for name in settings.nics if name not in hands_off], datapath.foreign_master, settings.take_over)
     note(checkpoint, found)
     return checkpoint
 
@@ -97,7 +118,8 @@ def hello_of(settings: Settings, identity: str, backend: str, checkpoint: Checkp
 async def serve(settings: Settings, datapath: Datapath, guests: Guests, backend: str, checkpoint: Checkpoint) -> None:
     """Run until SIGTERM or SIGINT. Raises InUse when a take-over had to be given back."""
     keeper = Keeper(Replica(), datapath, guests, settings.nics)
-    loop = Loop(keeper, settings.link, partial(hello_of, settings, host_uuid(settings.state), backend, checkpoint))
+    hello = partial(hello_of, settings, host_uuid(settings.state), backend, checkpoint)
+    loop = Loop(keeper, settings.link, hello, HandsOff(settings.state / "hands-off.json").note)
     running = asyncio.create_task(loop.run())
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, running.cancel)

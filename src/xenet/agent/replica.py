@@ -5,7 +5,8 @@ import msgspec
 from xenet.link.messages import Delta, Snapshot
 from xenet.model.change import Conflict, apply_edit, revive
 from xenet.model.classes import STORED
-from xenet.model.hidden import Edit
+from xenet.model.hidden import Edit, HostFacts
+from xenet.model.pif import PIF
 from xenet.model.state import PoolState, state_of
 from xenet.model.types import Ref
 from xenet.plan.compile import affected_bridges, affected_vms
@@ -28,6 +29,12 @@ class Replica:
     def told(self) -> bool:
         """Whether a server ever said what it wants. Until then an empty state does not mean an empty host."""
         return bool(self.host)
+
+    def hands_off(self) -> tuple[str, ...]:
+        """The NICs that xenet was given but shall not touch: forgotten ones, and those whose PIF is unmanaged."""
+        facts = self.state.find(HostFacts, self.host)
+        unmanaged = (pif.device for pif in self.state.where(PIF, "host", self.host) if not pif.managed)
+        return tuple(sorted({*(facts.forgotten if facts else ()), *unmanaged}))
 
     def take(self, message: Snapshot | Delta) -> None:
         """Follow the server. Raises OutOfStep; the copy is then as it was."""

@@ -31,6 +31,8 @@ async def serve_with_agent(options: dict[str, Any]) -> None:
     if started.cancelled():
         await serving
     server = started.result()
+    if server.new_password is not None:
+        click.echo(f"root's password, shown this once: {server.new_password}", err=True)
     keeping = None if options["no_agent"] else asyncio.create_task(keep_agent(agent_command(options), server))
     try:
         await _ready(server, serving, keeping)
@@ -61,8 +63,6 @@ async def _ready(server: Server, serving: asyncio.Task[None], keeping: asyncio.T
         if not arrived.done():
             arrived.cancel()
             return
-    if server.new_password is not None:
-        click.echo(f"root's password, shown this once: {server.new_password}", err=True)
     click.echo(f"XENET_URL={server.url} XENET_USER=root XENET_SOCKET={server.settings.state / 'xapi'}")
     sys.stdout.flush()
 

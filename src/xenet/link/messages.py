@@ -7,7 +7,7 @@ import msgspec
 from xenet.model.hidden import NIC, Edit
 from xenet.model.types import Ref
 
-REPLICATED = frozenset({"pool", "host", "network", "PIF", "Bond", "VLAN", "tunnel", "VIF", "VM"})
+REPLICATED = frozenset({"pool", "host", "host_facts", "network", "PIF", "Bond", "VLAN", "tunnel", "VIF", "VM"})
 """The classes whose records a host needs to know. Credentials, sessions and tasks never leave the server."""
 
 
@@ -52,7 +52,8 @@ class Delta(msgspec.Struct, frozen=True, tag=True):
 
 
 class Ask(msgspec.Struct, frozen=True, tag=True):
-    """A question about the host as it is: topic `fdb`, subject the bridge."""
+    """A question about the host as it is. Topic `fdb`: the MAC table of the bridge that is the subject; `facts`: the NICs, looked at
+    anew, which come as a Report before the (empty) answer."""
 
     id: int
     topic: str

@@ -10,8 +10,10 @@ from typing import Any
 from xenet.model.change import Change
 from xenet.model.errors import Failure
 from xenet.model.hidden import NIC, Operation
+from xenet.model.host import Host
 from xenet.model.types import Ref
 from xenet.store.base import Store
+from xenet.verbs.attach import check_live
 from xenet.verbs.call import PATIENCE, Call, Entropy, Outcome, Question, Work, new_task, xml_result
 from xenet.verbs.host import all_gone
 from xenet.verbs.registry import Message
@@ -48,6 +50,7 @@ class Core:
 
     async def run(self, message: Message, args: list[Any], *, internal: bool = False) -> Any:
         """The message's result. Raises Failure; then nothing has changed."""
+        await self._learn(message, args)
         result = message.run(self.call(message.full_name, internal=internal), *args)
         if isinstance(result, Question):
             return await self._ask(result)
@@ -58,9 +61,17 @@ class Core:
             await self._settled(result.operation)
         return result.result
 
+    async def _learn(self, message: Message, args: list[Any]) -> None:
+        """Have the host's facts brought up to date where the verb decides by them. Raises HANDLE_INVALID, HOST_OFFLINE [host]."""
+        if message.needs_facts:
+            host = self.store.snapshot().get(Host, args[0])
+            check_live(self.store.snapshot(), host.ref)
+            await self._ask(Question((host.ref,), "facts", "", lambda said: None))
+
     async def run_as_task(self, message: Message, args: list[Any]) -> Ref:
         """`Async.`: the task's reference, at once; how it went stands in the task."""
         try:
+            await self._learn(message, args)
             result = message.run(self.call(message.full_name, asynchronous=True), *args)
             if isinstance(result, Question):
                 result = await self._ask(result)

@@ -31,9 +31,10 @@ def adopt_nics(work: Work, host: Ref) -> None:
             introduce_nic(work, host, nic)
 
 
-def introduce_nic(work: Work, host: Ref, nic: NIC) -> PIF:
-    """The PIF of a NIC. An address that the NIC brought along (--take-over) makes it the management interface."""
-    network = external_network(work, nic.device)
+def introduce_nic(work: Work, host: Ref, nic: NIC, *, plugged: bool = True, managed: bool = True) -> PIF:
+    """The PIF of a NIC. An address that the NIC brought along (--take-over) makes it the management interface; `managed` false: xenet
+    knows it and keeps its hands off."""
+    network = external_network(work, nic.device) if managed else unmanaged_network(work, nic.device)
     metrics = work.put(new_metrics(work.call.entropy.uuid(), nic))
     pif = work.put(
         PIF(
@@ -48,10 +49,11 @@ def introduce_nic(work: Work, host: Ref, nic: NIC) -> PIF:
             physical=True,
             currently_attached=False,
             properties={"gro": "on"},
-            plugged=True,
+            plugged=plugged and managed,
+            managed=managed,
         )
     )
-    return _take_over(work, pif, nic) if nic.addresses else pif
+    return _take_over(work, pif, nic) if nic.addresses and managed else pif
 
 
 def _take_over(work: Work, pif: PIF, nic: NIC) -> PIF:
@@ -78,6 +80,15 @@ def external_network(work: Work, device: str) -> Network:
         return found[0]
     label = f"Pool-wide network associated with {device}"
     return work.put(Network(uuid=work.call.entropy.uuid(), name_label=label, other_config={}, bridge=bridge))
+
+
+def unmanaged_network(work: Work, device: str) -> Network:
+    """The one network of all unmanaged NICs, which has no bridge (XenServer's rule)."""
+    found = [network for network in work.state.where(Network, "bridge", "") if not network.managed]
+    if len(found) == 1:
+        return found[0]
+    label = f"Pool-wide network associated with {device}"
+    return work.put(Network(uuid=work.call.entropy.uuid(), name_label=label, other_config={}, bridge="", managed=False))
 
 
 def new_metrics(uuid: str, nic: NIC) -> PIFMetrics:

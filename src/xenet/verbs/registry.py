@@ -34,6 +34,8 @@ class Message(msgspec.Struct, frozen=True):
     """For pool-internal use; left out of system.listMethods."""
     ours: bool = False
     """Not in XenServer."""
+    needs_facts: bool = False
+    """The host named by the first parameter is asked for its facts before the verb decides."""
 
     full_name: str = ""
     """`class.name`; made by itself."""
@@ -59,13 +61,13 @@ def register(message: Message) -> None:
     MESSAGES[message.full_name] = message
 
 
-def message(cls: str, result: Any = None, *, name: str = "", hidden: bool = False, ours: bool = False) -> Callable[[F], F]:
+def message(cls: str, result: Any = None, *, name: str = "", hidden: bool = False, ours: bool = False, needs_facts: bool = False) -> Callable[[F], F]:
     """Make a verb of a function: its parameters after the Call, by their names and annotations, are the message's."""
 
     def enter(function: F) -> F:
         own_name = name or function.__name__.rstrip("_")
         result_type = VOID if result is None else api_type(result)
-        register(Message(cls, own_name, params_of(function), result_type, function, hidden=hidden, ours=ours))
+        register(Message(cls, own_name, params_of(function), result_type, function, hidden=hidden, ours=ours, needs_facts=needs_facts))
         return function
 
     return enter

@@ -1,0 +1,182 @@
+"""PIFs come and go: scan, introduce, forget, and their database-only sisters.
+
+A NIC that was forgotten is remembered as such: a restart does not adopt it again, only `introduce` or a scan does, and until then xenet
+touches nothing of it.
+"""
+
+from xenet.model.errors import Failure, not_allowed
+from xenet.model.hidden import NIC, HostFacts
+from xenet.model.host import Host
+from xenet.model.network import Network
+from xenet.model.pif import PIF, IPMode, IPv6Mode, PIFMetrics
+from xenet.model.types import EMPTY, NULL, BondRef, HostRef, NetworkRef, PIFRef, PrimaryAddressType, Ref, StrMap, StrSet, VLANRef
+from xenet.verbs.adopt import introduce_nic, new_metrics
+from xenet.verbs.allowed import check_unheld
+from xenet.verbs.attach import check_live
+from xenet.verbs.call import Call, Outcome, Work
+from xenet.verbs.registry import message
+from xenet.verbs.vif import check_mac
+
+
+@message("PIF", needs_facts=True)
+def scan(call: Call, host: HostRef) -> Outcome:
+    """A PIF, not plugged, for each NIC of the host that has none, one forgotten earlier too. PIFs of NICs that are gone stay."""
+    work = Work(call)
+    facts = call.state.get(HostFacts, call.state.get(Host, host).ref)
+    known = _physical_devices(call, host)
+    for nic in facts.nics:
+        if nic.device not in known:
+            introduce_nic(work, host, nic, plugged=False)
+    _remember(work, host, tuple(name for name in facts.forgotten if name not in {nic.device for nic in facts.nics}))
+    return work.outcome()
+
+
+@message("PIF", PIFRef, needs_facts=True)
+def introduce(call: Call, host: HostRef, MAC: str, device: str, managed: bool = True) -> Outcome:
+    """A PIF, not plugged, for one NIC. Unmanaged: xenet knows it and keeps its hands off. An empty MAC: whichever the device has."""
+    mac = MAC.lower()
+    if mac:
+        check_mac(mac)
+    if device in _physical_devices(call, call.state.get(Host, host).ref):
+        raise Failure("DUPLICATE_PIF_DEVICE_NAME", device)
+    facts = call.state.get(HostFacts, host)
+    nic = next((nic for nic in facts.nics if nic.device == device and mac in ("", nic.mac)), None)
+    if nic is None:
+        raise Failure("COULD_NOT_FIND_NETWORK_INTERFACE_WITH_SPECIFIED_DEVICE_NAME_AND_MAC_ADDRESS", device, mac)
+    work = Work(call)
+    pif = introduce_nic(work, host, nic, plugged=False, managed=managed)
+    _remember(work, host, tuple(name for name in facts.forgotten if name != device))
+    return work.outcome(pif.ref)
+
+
+@message("PIF")
+def forget(call: Call, self: PIFRef) -> Outcome:
+    """The NIC leaves its bridge and is on no network; the network stays, without a PIF here."""
+    pif = call.state.get(PIF, self)
+    check_forgettable(call, pif)
+    work = Work(call)
+    work.delete(pif)
+    metrics = call.state.find(PIFMetrics, pif.metrics)
+    if metrics is not None:
+        work.delete(metrics)
+    if pif.physical:
+        _remember(work, pif.host, (*call.state.get(HostFacts, pif.host).forgotten, pif.device))
+    if not pif.managed or not (pif.plugged or pif.currently_attached):
+        return work.outcome()
+    check_live(call.state, pif.host)
+    return work.await_host(pif.host, [(pif, "forget")], lambda draft: None)
+
+
+def check_forgettable(call: Call, pif: PIF) -> None:
+    """XenServer's order: PIF_IS_MANAGEMENT_INTERFACE, PIF_ALREADY_BONDED, PIF_VLAN_STILL_EXISTS, PIF_TUNNEL_STILL_EXISTS,
+    PIF_SRIOV_STILL_EXISTS, each with the PIF."""
+    back = call.state.back
+    if pif.management:
+        raise Failure("PIF_IS_MANAGEMENT_INTERFACE", pif.ref)
+    if pif.bond_slave_of != NULL or back(pif.ref, PIF.bond_master_of):
+        raise Failure("PIF_ALREADY_BONDED", pif.ref)
+    if pif.VLAN_master_of != NULL or back(pif.ref, PIF.VLAN_slave_of):
+        raise Failure("PIF_VLAN_STILL_EXISTS", pif.ref)
+    if back(pif.ref, PIF.tunnel_access_PIF_of) or back(pif.ref, PIF.tunnel_transport_PIF_of):
+        raise Failure("PIF_TUNNEL_STILL_EXISTS", pif.ref)
+    if back(pif.ref, PIF.sriov_logical_PIF_of):
+        raise Failure("CANNOT_FORGET_SRIOV_LOGICAL", pif.ref)
+    if back(pif.ref, PIF.sriov_physical_PIF_of):
+        raise Failure("PIF_SRIOV_STILL_EXISTS", pif.ref)
+
+
+def _physical_devices(call: Call, host: Ref) -> set[str]:
+    return {pif.device for pif in call.state.where(PIF, "host", host) if pif.physical}
+
+
+def _remember(work: Work, host: Ref, forgotten: StrSet) -> None:
+    """Which of the host's NICs are forgotten."""
+    facts = work.state.get(HostFacts, host)
+    work.update(facts, forgotten=tuple(dict.fromkeys(forgotten)))
+
+
+@message("PIF", PIFRef)
+def db_introduce(  # noqa: PLR0913 - XenServer's parameters
+    call: Call,
+    device: str,
+    network: NetworkRef,
+    host: HostRef,
+    MAC: str,
+    MTU: int,
+    VLAN: int,
+    physical: bool,
+    ip_configuration_mode: IPMode,
+    IP: str,
+    netmask: str,
+    gateway: str,
+    DNS: str,
+    bond_slave_of: BondRef,
+    VLAN_master_of: VLANRef,
+    management: bool,
+    other_config: StrMap,
+    disallow_unplug: bool = False,
+    ipv6_configuration_mode: IPv6Mode = "None",
+    IPv6: StrSet = (),
+    ipv6_gateway: str = "",
+    primary_address_type: PrimaryAddressType = "IPv4",
+    managed: bool = True,
+    properties: StrMap = EMPTY,
+) -> Outcome:
+    """The records alone, unplugged: nothing on the host changes. bond_slave_of is ignored, as in XenServer."""
+    call.state.get(Network, network)
+    work = Work(call)
+    facts = call.state.find(HostFacts, call.state.get(Host, host).ref)
+    nic = next((nic for nic in facts.nics if nic.device == device), None) if facts else None
+    metrics = work.put(new_metrics(call.entropy.uuid(), nic or NIC(device=device, mac=MAC)))
+    pif = work.put(
+        PIF(
+            uuid=call.entropy.uuid(),
+            device=device,
+            network=network,
+            host=host,
+            MAC=MAC,
+            MTU=MTU,
+            VLAN=VLAN,
+            metrics=metrics.ref,
+            physical=physical,
+            currently_attached=False,
+            ip_configuration_mode=ip_configuration_mode,
+            IP=IP,
+            netmask=netmask,
+            gateway=gateway,
+            DNS=DNS,
+            VLAN_master_of=VLAN_master_of,
+            management=management,
+            other_config=other_config,
+            disallow_unplug=disallow_unplug,
+            ipv6_configuration_mode=ipv6_configuration_mode,
+            IPv6=IPv6,
+            ipv6_gateway=ipv6_gateway,
+            primary_address_type=primary_address_type,
+            managed=managed,
+            properties=properties,
+        )
+    )
+    return work.outcome(pif.ref)
+
+
+@message("PIF")
+def db_forget(call: Call, self: PIFRef) -> Outcome:
+    """The records alone. Of a PIF that is up nothing may be forgotten but by `forget`. Raises OPERATION_NOT_ALLOWED."""
+    pif = call.state.get(PIF, self)
+    if pif.managed and (pif.plugged or pif.currently_attached):
+        raise not_allowed("the PIF is plugged: unplug it first, or use PIF.forget")
+    check_unheld(call.state, pif)
+    work = Work(call)
+    work.delete(pif)
+    metrics = call.state.find(PIFMetrics, pif.metrics)
+    if metrics is not None:
+        work.delete(metrics)
+    return work.outcome()
+
+
+@message("PIF")
+def set_disallow_unplug(call: Call, self: PIFRef, value: bool) -> Outcome:
+    work = Work(call)
+    work.update(call.state.get(PIF, self), disallow_unplug=value)
+    return work.outcome()
