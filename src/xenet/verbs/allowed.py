@@ -44,7 +44,7 @@ def _in_progress(record: Record, current: Mapping[Ref, str]) -> Failure:
 
 
 def _braced(texts: Iterable[str]) -> str:
-    return "{ " + "; ".join(texts) + " }"
+    return "{" + ",".join(texts) + "}"
 
 
 def check_vm(vm: VM, operation: str) -> None:

@@ -1,6 +1,7 @@
 """The expressions of get_all_where: `field "name__label" = "value"` joined by and, or, not and parentheses."""
 
 import re
+from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from typing import Any
@@ -8,6 +9,8 @@ from typing import Any
 from xenet.model.errors import Failure
 
 Predicate = Callable[[Mapping[str, Any]], bool]
+DEEPEST = 50
+"""How many nots and parentheses may stand within each other."""
 _TOKEN = re.compile(r'\s*(?:(?P<string>"(?:[^"\\]|\\.)*")|(?P<word>[a-z]+)|(?P<sign>[()=]))')
 
 
@@ -40,9 +43,10 @@ def stored_text(value: Any) -> str:
 class _Parser:
     def __init__(self, text: str) -> None:
         self.text = text
-        self.tokens: list[str] = []
-        at = 0
-        while text[at:].strip():
+        self.tokens: deque[str] = deque()
+        self.depth = 0
+        at, end = 0, len(text.rstrip())
+        while at < end:
             found = _TOKEN.match(text, at)
             if found is None:
                 raise self.bad()
@@ -55,7 +59,14 @@ class _Parser:
     def take(self, *expected: str) -> str:
         if not self.tokens or (expected and self.tokens[0] not in expected):
             raise self.bad()
-        return self.tokens.pop(0)
+        return self.tokens.popleft()
+
+    def takes(self, word: str) -> bool:
+        """Take the next token if it is this word."""
+        if not self.tokens or self.tokens[0] != word:
+            return False
+        self.tokens.popleft()
+        return True
 
     def string(self) -> str:
         token = self.take()
@@ -65,25 +76,23 @@ class _Parser:
 
     def either(self) -> Predicate:
         sides = [self.both()]
-        while self.tokens[:1] == ["or"]:
-            self.take()
+        while self.takes("or"):
             sides.append(self.both())
         return lambda record: any(side(record) for side in sides)
 
     def both(self) -> Predicate:
         sides = [self.one()]
-        while self.tokens[:1] == ["and"]:
-            self.take()
+        while self.takes("and"):
             sides.append(self.one())
         return lambda record: all(side(record) for side in sides)
 
     def one(self) -> Predicate:
         match self.take("not", "(", "true", "false", "field"):
             case "not":
-                inner = self.one()
+                inner = self.within(self.one)
                 return lambda record: not inner(record)
             case "(":
-                inner = self.either()
+                inner = self.within(self.either)
                 self.take(")")
                 return inner
             case "true":
@@ -92,6 +101,14 @@ class _Parser:
                 return lambda record: False
             case _:
                 return self.comparison()
+
+    def within(self, part: Callable[[], Predicate]) -> Predicate:
+        if self.depth == DEEPEST:
+            raise self.bad()
+        self.depth += 1
+        inner = part()
+        self.depth -= 1
+        return inner
 
     def comparison(self) -> Predicate:
         name = self.string().replace("__", "_")

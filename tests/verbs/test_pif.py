@@ -1,0 +1,173 @@
+"""PIF: how NICs become PIFs, plug and unplug, and every refusal in XenServer's order."""
+
+import msgspec
+import pytest
+
+from tests.verbs.world import ABSENT, World
+from xenet.model.change import Draft
+from xenet.model.hidden import NIC, HostFacts
+from xenet.model.host import Host
+from xenet.model.network import Network
+from xenet.model.pif import PIF, PIFMetrics
+from xenet.model.types import Ref
+from xenet.verbs.host import hello
+
+
+@pytest.fixture
+def world():
+    return World()
+
+
+@pytest.fixture
+def host(world):
+    return world.host("a", "eth0", "eth1")
+
+
+@pytest.fixture
+def pif(world, host):
+    return world.pif(host, world.external(1))
+
+
+def set_fields(world: World, ref: Ref, **fields: object) -> None:
+    """What later messages will set."""
+    draft = Draft(world.state)
+    draft.update(world.get(PIF, ref), **fields)
+    world.commit(draft.change())
+
+
+# --- adoption ------------------------------------------------------------------------------------------------------------
+
+
+def test_each_nic_has_its_network(world, host):
+    network = world.get(Network, world.external(0))
+    pif = world.get(PIF, world.pif(host, network.ref))
+    assert network.name_label == "Pool-wide network associated with eth0"
+    assert (pif.device, pif.VLAN, pif.physical, pif.managed, pif.currently_attached) == ("eth0", -1, True, True, True)
+    assert pif.properties == {"gro": "on"}
+    assert world.get(PIFMetrics, pif.metrics).carrier
+
+
+def test_two_hosts_share_the_network_of_a_nics_name(world, host):
+    other = world.host("other", "eth0")
+    assert world.pif(other, world.external(0)) != world.pif(host, world.external(0))
+    assert world.state.count(Network) == 2
+
+
+@pytest.mark.parametrize(
+    ("device", "bridge"), [("eth12", "xenbr12"), ("enp3s0", "brenp3s0"), ("enx001122334455", "brx001122334455"), ("ethos", "brethos")]
+)
+def test_the_name_of_a_nics_bridge(world, device, bridge):
+    world.host("a", device)
+    assert [network.bridge for network in world.state.all(Network)] == [bridge]
+
+
+def test_a_host_that_comes_again_brings_nothing_new(world, host):
+    before = world.state.tables
+    world.host("a", "eth0", "eth1")
+    assert world.state.tables == before
+
+
+def test_a_nic_more_is_one_pif_more(world, host):
+    world.host("a", "eth0", "eth1", "eth2")
+    assert world.state.count(PIF) == 3
+
+
+def test_an_address_makes_a_nic_the_management_interface(world):
+    nic = NIC("eth0", "02:00:00:00:00:01", addresses=("192.0.2.5/24", "2001:db8::5/64"), gateway="192.0.2.1", dns=("192.0.2.2",))
+    ref = world.take(hello(world.frame("hello"), "host-a", "a", "bridge", (nic,), "tap"))
+    pif = world.get(PIF, world.decide("host.get_management_interface", ref))
+    assert (pif.ip_configuration_mode, pif.IP, pif.netmask) == ("Static", "192.0.2.5", "255.255.255.0")
+    assert (pif.gateway, pif.DNS) == ("192.0.2.1", "192.0.2.2")
+    assert (pif.ipv6_configuration_mode, pif.IPv6) == ("Static", ("2001:db8::5/64",))
+    assert world.get(Host, ref).address == "192.0.2.5"
+
+
+def test_a_host_without_management_interface(world, host):
+    assert world.refusal("host.get_management_interface", host)[0] == "INTERNAL_ERROR"
+    assert world.refusal("host.get_management_interface", ABSENT) == ["HANDLE_INVALID", "host", ABSENT]
+
+
+def test_a_pulled_cable_shows_in_the_metrics(world, host, pif):
+    nics = tuple(msgspec.structs.replace(nic, carrier=False, speed=0) for nic in world.state.get(HostFacts, host).nics)
+    world.later(60)
+    world.report(host, nics=nics)
+    metrics = world.get(PIFMetrics, world.get(PIF, pif).metrics)
+    assert (metrics.carrier, metrics.speed, metrics.last_updated) == (False, 0, world.now)
+
+
+def test_a_nic_that_fails_at_start_is_not_attached(world):
+    nic = NIC("eth0", "02:00:00:00:00:01")
+    host = world.take(hello(world.frame("hello"), "host-a", "a", "bridge", (nic,), "tap"))
+    world.report(host, {world.external(0): "no such device"})
+    pif = world.pif(host, world.external(0))
+    assert not world.get(PIF, pif).currently_attached
+    world.report(host)
+    assert world.get(PIF, pif).currently_attached
+
+
+# --- plug and unplug -----------------------------------------------------------------------------------------------------
+
+
+def test_unplug_and_plug(world, host, pif):
+    world.call("PIF.unplug", pif)
+    assert not world.get(PIF, pif).currently_attached
+    world.call("PIF.plug", pif)
+    assert world.get(PIF, pif).currently_attached
+
+
+def test_plug_again_is_applied_anew(world, host, pif):
+    assert world.start("PIF.plug", pif).operation is not None
+    world.report(host)
+    assert world.get(PIF, pif).currently_attached
+
+
+def test_a_failure_has_the_pif_and_the_reason(world, host, pif):
+    world.call("PIF.unplug", pif)
+    world.start("PIF.plug", pif)
+    (ended,) = world.report(host, {pif: "device busy"})
+    assert ended.failure is not None
+    assert ended.failure.description == ["PIF_CONFIGURATION_ERROR", pif, "device busy"]
+    assert not world.get(PIF, pif).plugged
+
+
+@pytest.mark.parametrize("verb", ["plug", "unplug"])
+def test_refusals_of_both(world, host, pif, verb):
+    assert world.refusal(f"PIF.{verb}", ABSENT) == ["HANDLE_INVALID", "PIF", ABSENT]
+    world.start("PIF.plug", pif)
+    code, *params = world.refusal(f"PIF.{verb}", pif)
+    assert (code, params[:3]) == ("OTHER_OPERATION_IN_PROGRESS", ["PIF", pif, "{plug}"])
+    world.leave(host)
+    assert world.refusal(f"PIF.{verb}", pif) == ["HOST_OFFLINE", host]
+    set_fields(world, pif, managed=False)
+    assert world.refusal(f"PIF.{verb}", pif) == ["PIF_UNMANAGED", pif]
+
+
+def test_the_order_of_unplugs_refusals(world, host, pif):
+    network = world.external(1)
+    vm, (vif,) = world.running(network, on=host)
+    set_fields(world, pif, management=True, disallow_unplug=True)
+    assert world.refusal("PIF.unplug", pif) == ["PIF_IS_MANAGEMENT_INTERFACE", pif]
+    set_fields(world, pif, management=False)
+    assert world.refusal("PIF.unplug", pif) == ["VIF_IN_USE", network, vif]
+    world.call("VM.hard_shutdown", vm)
+    assert world.refusal("PIF.unplug", pif) == ["PIF_DOES_NOT_ALLOW_UNPLUG", pif]
+    set_fields(world, pif, disallow_unplug=False)
+    world.call("PIF.unplug", pif)
+
+
+def test_a_vm_on_its_way_up_or_down_keeps_a_pif(world, host, pif):
+    network = world.external(1)
+    vm = world.vm()
+    vif = world.vif(vm, network)
+    world.start("VM.start", vm, False, False)
+    assert world.refusal("PIF.unplug", pif) == ["VIF_IN_USE", network, vif]
+    world.report(host)
+    world.start("VM.hard_shutdown", vm)
+    assert world.refusal("PIF.unplug", pif) == ["VIF_IN_USE", network, vif]
+
+
+def test_a_vm_of_another_host_does_not_matter(world, host, pif):
+    other = world.host("other", "eth0", "eth1")
+    world.running(world.external(1), on=other)
+    world.call("PIF.unplug", pif)
+    assert not world.get(PIF, pif).currently_attached
