@@ -17,7 +17,7 @@ from xenet.agent.replica import Replica
 from xenet.datapath.base import Datapath
 from xenet.guests.base import Guests
 from xenet.model.hidden import NIC
-from xenet.plan.compile import DEFAULT_ROUTE
+from xenet.plan.layer3 import DEFAULT_ROUTE
 from xenet.plan.steps import AddAddress, AddRoute, Step, StepFailure
 from xenet.plan.view import RouteView
 

@@ -4,16 +4,14 @@ from collections.abc import Iterator
 
 from xenet.model.guests import GuestKind, default_kind, kind_of, port_name
 from xenet.model.hidden import Edit
-from xenet.model.netmask import prefix_of
 from xenet.model.network import Network
 from xenet.model.pif import PIF
 from xenet.model.state import PoolState
 from xenet.model.types import PREFIX, Ref, ref_of
 from xenet.model.vif import VIF
 from xenet.model.vm import VM
-from xenet.plan.view import GuestView, HostView, PortView, RouteView, SwitchView, UplinkView
-
-DEFAULT_ROUTE = "0.0.0.0/0"
+from xenet.plan.layer3 import addresses_of, routes_of
+from xenet.plan.view import GuestView, HostView, PortView, SwitchView, UplinkView
 
 
 def compile_host(state: PoolState, host: Ref) -> HostView:
@@ -44,8 +42,8 @@ def compile_switch(state: PoolState, host: Ref, bridge: str) -> SwitchView | Non
         mtu=pif.MTU,
         uplink=UplinkView(pif.device, pif.MTU),
         ports=ports,
-        addresses=_addresses(pif),
-        routes=tuple(sorted(_routes(network, pif))),
+        addresses=addresses_of(pif),
+        routes=routes_of(state, network, pif),
     )
 
 
@@ -83,26 +81,11 @@ def compile_guest(state: PoolState, host: Ref, uuid: str) -> GuestView | None:
     return GuestView(vm.uuid, vm.domid, vm.name_label)
 
 
-def _addresses(pif: PIF) -> tuple[str, ...]:
-    v4 = [f"{pif.IP}/{prefix_of(pif.netmask)}"] if pif.ip_configuration_mode == "Static" and pif.IP else []
-    v6 = [address for address in pif.IPv6 if address] if pif.ipv6_configuration_mode == "Static" else []
-    return tuple(sorted((*v4, *v6)))
-
-
-def _routes(network: Network, pif: PIF) -> Iterator[RouteView]:
-    if pif.ip_configuration_mode == "Static" and pif.gateway and pif.management:
-        yield RouteView(DEFAULT_ROUTE, pif.gateway)
-    for entry in network.other_config.get("static-routes", "").split(","):
-        parts = entry.strip().split("/")
-        if len(parts) == 3:
-            yield RouteView(f"{parts[0]}/{parts[1]}", parts[2])
-
-
 _READ = {
     "network": frozenset({"bridge", "managed", "MTU", "other_config"}),
     "PIF": frozenset(
-        {"network", "host", "device", "plugged", "managed", "MAC", "MTU", "management", "gateway"}
-        | {"ip_configuration_mode", "IP", "netmask", "ipv6_configuration_mode", "IPv6"}
+        {"network", "host", "device", "plugged", "managed", "MAC", "MTU", "management", "gateway", "other_config", "primary_address_type"}
+        | {"ip_configuration_mode", "IP", "netmask", "ipv6_configuration_mode", "IPv6", "ipv6_gateway"}
     ),
     "VIF": frozenset({"network", "VM", "device", "plugged", "MAC", "MTU"}),
     "VM": frozenset({"running_on", "domid", "other_config"}),
@@ -135,7 +118,9 @@ def _networks_of(state: PoolState, edit: Edit) -> Iterator[Ref]:
         case "VIF":
             yield from (vif.network for vif in (state.find(VIF, edit.ref),) if vif)
         case "PIF":
-            yield from (pif.network for pif in (state.find(PIF, edit.ref),) if pif)
+            # All of the host's: which one has the default route may change with any.
+            hosts = (pif.host for pif in (state.find(PIF, edit.ref),) if pif)
+            yield from (pif.network for host in hosts for pif in state.where(PIF, "host", host))
         case "VM":
             yield from (vif.network for vif in state.where(VIF, "VM", edit.ref))
         case "pool":

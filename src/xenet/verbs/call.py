@@ -95,7 +95,11 @@ class Work(Draft):
         return Outcome(self.change(), result)
 
     def await_host(self, host: Ref, doing: Sequence[tuple[Record, str]], done: Callable[[Draft], None], result: Any = "") -> Outcome:
-        """The host must act. `doing` names the records that are locked meanwhile, each with the operation that their
+        """One host must act; see `await_hosts`."""
+        return self.await_hosts([host], doing, done, result)
+
+    def await_hosts(self, hosts: Sequence[Ref], doing: Sequence[tuple[Record, str]], done: Callable[[Draft], None], result: Any = "") -> Outcome:
+        """These hosts must act, all of them. `doing` names the records that are locked meanwhile, each with the operation that their
         current_operations show; `done` drafts what success adds. Failure takes everything back.
 
         Raises OTHER_OPERATION_IN_PROGRESS for a record that another operation holds: a VM that shall halt while one of its VIFs is plugged.
@@ -114,7 +118,7 @@ class Work(Draft):
             keeps=tuple(self._keeps),
             verb=self.call.message,
             task=task.ref,
-            waiting=(host,),
+            waiting=tuple(hosts),
             since=self.base.revision + 1,
             done=self._done([record for record, _ in doing], done).edits,
             undo=tuple(edit for edit in wanted.inverse().edits if edit.ref not in self._needs),

@@ -30,9 +30,6 @@ UNIMPLEMENTED: dict[str, dict[str, str]] = {
     "PIF": {
         "pool_introduce": _POOL,
         "set_property": _HOST,
-        "reconfigure_ip": _HOST,
-        "reconfigure_ipv6": _HOST,
-        "set_primary_address_type": _HOST,
         "destroy": _VLANS,
         "create_VLAN": _VLANS,
     },
@@ -77,9 +74,6 @@ UNIMPLEMENTED: dict[str, dict[str, str]] = {
         "snapshot": _NO_DISKS,
     },
     "host": {
-        "management_reconfigure": _HOST,
-        "management_disable": _HOST,
-        "local_management_reconfigure": _HOST,
         "reset_networking": _HOST,
         "set_hostname_live": _HOST,
         "migrate_receive": _MIGRATION,
@@ -104,7 +98,6 @@ UNIMPLEMENTED: dict[str, dict[str, str]] = {
         "notify": _INTERNAL,
     },
     "pool": {
-        "management_reconfigure": _HOST,
         "create_VLAN": _VLANS,
         "create_VLAN_from_PIF": _VLANS,
         "set_igmp_snooping_enabled": _OVS,

@@ -1,0 +1,63 @@
+"""The host's own addresses and routes on a switch: what a PIF's settings mean there, and which PIF has the default route."""
+
+from collections.abc import Iterator
+from ipaddress import ip_address, ip_interface, ip_network
+
+from xenet.model.netmask import prefix_of
+from xenet.model.network import Network
+from xenet.model.pif import PIF
+from xenet.model.state import PoolState
+from xenet.model.types import Ref
+from xenet.plan.view import RouteView
+
+DEFAULT_ROUTE = "0.0.0.0/0"
+DEFAULT_ROUTE_V6 = "::/0"
+
+
+def addresses_of(pif: PIF) -> tuple[str, ...]:
+    """CIDRs in the kernel's form, sorted."""
+    v4 = [f"{pif.IP}/{prefix_of(pif.netmask)}"] if pif.ip_configuration_mode == "Static" and pif.IP else []
+    v6 = [str(ip_interface(address)) for address in pif.IPv6 if address] if pif.ipv6_configuration_mode == "Static" else []
+    return tuple(sorted((*v4, *v6)))
+
+
+def routes_of(state: PoolState, network: Network, pif: PIF) -> tuple[RouteView, ...]:
+    """The default route, where this PIF has it, and the network's other_config:static-routes."""
+    return tuple(sorted({*_default_routes(state, pif), *_static_routes(network)}))
+
+
+def _default_routes(state: PoolState, pif: PIF) -> Iterator[RouteView]:
+    if gateway_pif(state, pif.host) != pif.ref:
+        return
+    if pif.ip_configuration_mode == "Static" and pif.gateway:
+        yield RouteView(DEFAULT_ROUTE, pif.gateway)
+    if pif.ipv6_configuration_mode == "Static" and pif.ipv6_gateway:
+        yield RouteView(DEFAULT_ROUTE_V6, str(ip_address(pif.ipv6_gateway)))
+
+
+def gateway_pif(state: PoolState, host: Ref) -> Ref | None:
+    """Which PIF of a host installs its gateway: one with other_config:defaultroute=true, else the management interface, else any
+    with an address (XenServer's order)."""
+    candidates = [pif for pif in state.where(PIF, "host", host) if pif.plugged and has_mode(pif)]
+    best = min(candidates, key=lambda pif: (pif.other_config.get("defaultroute") != "true", not pif.management, pif.device), default=None)
+    return best.ref if best else None
+
+
+def has_mode(pif: PIF) -> bool:
+    """Whether the PIF has an IP configuration of its primary type."""
+    mode = pif.ip_configuration_mode if pif.primary_address_type == "IPv4" else pif.ipv6_configuration_mode
+    return mode != "None"
+
+
+def _static_routes(network: Network) -> tuple[RouteView, ...]:
+    """From "subnet/prefix/gateway,...": one wrong entry drops them all, as in XenServer."""
+    text = network.other_config.get("static-routes", "")
+    try:
+        return tuple(_static_route(entry) for entry in text.split(",") if entry.strip())
+    except ValueError:
+        return ()
+
+
+def _static_route(entry: str) -> RouteView:
+    subnet, prefix, gateway = entry.strip().split("/")
+    return RouteView(str(ip_network(f"{subnet}/{prefix}", strict=False)), str(ip_address(gateway)))

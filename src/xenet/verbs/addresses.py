@@ -1,0 +1,116 @@
+"""The host's own addresses: PIF.reconfigure_ip and its IPv6 sister. An address lives on the network's bridge, one a network and host."""
+
+from ipaddress import ip_address, ip_interface
+
+from xenet.model.change import Draft
+from xenet.model.errors import Failure
+from xenet.model.host import Host
+from xenet.model.netmask import prefix_of
+from xenet.model.pif import PIF, IPMode, IPv6Mode
+from xenet.model.types import PIFRef, PrimaryAddressType
+from xenet.verbs.attach import check_live
+from xenet.verbs.call import Call, Outcome, Work
+from xenet.verbs.registry import message
+
+
+@message("PIF")
+def reconfigure_ip(call: Call, self: PIFRef, mode: IPMode, IP: str, netmask: str, gateway: str, DNS: str) -> Outcome:
+    """All values are kept, whatever the mode. Of DNS the IPv4 entries count, those of IPv6 stay as they were; what is no address is
+    dropped. Raises PIF_UNMANAGED, INVALID_IP_ADDRESS_SPECIFIED [parameter], PIF_IS_MANAGEMENT_INTERFACE, PIF_CONFIGURATION_ERROR."""
+    pif = call.state.get(PIF, self)
+    if not pif.managed:
+        raise Failure("PIF_UNMANAGED", self)
+    for name, value, needed in (("IP", IP, True), ("netmask", netmask, True), ("gateway", gateway, False)):
+        if _version(value) != 4 and (value != "" or (mode == "Static" and needed)):
+            raise Failure("INVALID_IP_ADDRESS_SPECIFIED", name)
+    if mode == "None" and pif.management and pif.primary_address_type == "IPv4":
+        raise Failure("PIF_IS_MANAGEMENT_INTERFACE", self)
+    if mode == "DHCP":
+        raise Failure("PIF_CONFIGURATION_ERROR", self, "no DHCP client here yet: give mode=static")
+    if mode == "Static":
+        check_netmask(pif, netmask)
+    dns = ",".join((*_servers(DNS, 4), *_servers(pif.DNS, 6)))
+    work = Work(call)
+    work.update(pif, ip_configuration_mode=mode, IP=IP, netmask=netmask, gateway=gateway, DNS=dns)
+    return applied(work, pif)
+
+
+@message("PIF")
+def reconfigure_ipv6(call: Call, self: PIFRef, mode: IPv6Mode, IPv6: str, gateway: str, DNS: str) -> Outcome:
+    """The same for IPv6, whose address comes with its prefix length. Raises INVALID_CIDR_ADDRESS_SPECIFIED, INVALID_IP_ADDRESS_SPECIFIED
+    [parameter] and what reconfigure_ip raises."""
+    pif = call.state.get(PIF, self)
+    if not pif.managed:
+        raise Failure("PIF_UNMANAGED", self)
+    if not _is_cidr6(IPv6) and (IPv6 != "" or mode == "Static"):
+        raise Failure("INVALID_CIDR_ADDRESS_SPECIFIED", "IPv6")
+    if gateway != "" and _version(gateway) != 6:
+        raise Failure("INVALID_IP_ADDRESS_SPECIFIED", "gateway")
+    if mode == "None" and pif.management and pif.primary_address_type == "IPv6":
+        raise Failure("PIF_IS_MANAGEMENT_INTERFACE", self)
+    if mode in ("DHCP", "Autoconf"):
+        raise Failure("PIF_CONFIGURATION_ERROR", self, f"no {mode} for IPv6 here yet: give mode=static")
+    dns = ",".join((*_servers(DNS, 6), *_servers(pif.DNS, 4)))
+    work = Work(call)
+    work.update(pif, ipv6_configuration_mode=mode, IPv6=(IPv6,), ipv6_gateway=gateway, DNS=dns)
+    return applied(work, pif)
+
+
+@message("PIF")
+def set_primary_address_type(call: Call, self: PIFRef, primary_address_type: PrimaryAddressType) -> Outcome:
+    """Which address type makes this PIF fit for management. Raises PIF_IS_MANAGEMENT_INTERFACE."""
+    pif = call.state.get(PIF, self)
+    if pif.management:
+        raise Failure("PIF_IS_MANAGEMENT_INTERFACE", self)
+    work = Work(call)
+    work.update(pif, primary_address_type=primary_address_type)
+    return work.outcome()
+
+
+def check_netmask(pif: PIF, netmask: str) -> None:
+    """Raises PIF_CONFIGURATION_ERROR for a mask with holes, before anything is touched."""
+    try:
+        prefix_of(netmask)
+    except ValueError:
+        raise Failure("PIF_CONFIGURATION_ERROR", pif.ref, f"{netmask} is no netmask") from None
+
+
+def applied(work: Work, pif: PIF) -> Outcome:
+    """The settings take effect at once where the PIF is plugged; else they are kept until it is."""
+    management_address(work, pif)
+    if not pif.plugged:
+        return work.outcome()
+    check_live(work.state, pif.host)
+    return work.await_host(pif.host, [(pif, "reconfigure_ip")], lambda draft: None)
+
+
+def management_address(draft: Draft, pif: PIF) -> None:
+    """host.address is the management interface's."""
+    now = draft.state.get(PIF, pif.ref)
+    if now.management:
+        draft.update(draft.state.get(Host, now.host), address=primary_address(now))
+
+
+def primary_address(pif: PIF) -> str:
+    if pif.primary_address_type == "IPv4":
+        return pif.IP
+    return next((address.partition("/")[0] for address in pif.IPv6 if address), "")
+
+
+def _version(text: str) -> int:
+    """4 or 6 for an address, 0 for anything else."""
+    try:
+        return ip_address(text).version
+    except ValueError:
+        return 0
+
+
+def _is_cidr6(text: str) -> bool:
+    try:
+        return "/" in text and ip_interface(text).version == 6
+    except ValueError:
+        return False
+
+
+def _servers(text: str, version: int) -> list[str]:
+    return [entry.strip() for entry in text.split(",") if _version(entry.strip()) == version]
