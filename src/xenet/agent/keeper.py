@@ -86,9 +86,9 @@ class Keeper:
         bridges, vms = set(bridges), set(vms)
         switches = {name: switch for name in bridges if (switch := self.datapath.switch(name)) is not None}
         observed = HostView(switches, self.guests.observe() if vms else {})
-        return diff_views(self.wanted(), observed, bridges, vms, self._borrowed(bridges))
+        return diff_views(self.wanted(), observed, bridges, vms, self.borrowed(bridges))
 
-    def _borrowed(self, bridges: Iterable[str]) -> dict[str, tuple[str, ...]]:
+    def borrowed(self, bridges: Iterable[str]) -> dict[str, tuple[str, ...]]:
         """The addresses that NICs which shall be uplinks hold themselves."""
         uplinks = [want.uplink.device for name in bridges if (want := self._switches.get(name)) and want.uplink]
         return {nic.device: nic.addresses for nic in self.datapath.nics(uplinks)} if uplinks else {}

@@ -13,6 +13,7 @@ from typing import TypeAlias
 import msgspec
 
 from xenet.agent.keeper import Keeper
+from xenet.agent.look import TOPICS, look
 from xenet.agent.replica import OutOfStep, Replica
 from xenet.link.channel import Channel, connect
 from xenet.link.messages import Answer, Ask, Delta, FromServer, Hello, Report, Snapshot
@@ -134,7 +135,7 @@ class Loop:
         self._plan_ahead(self.keeper.converge())
         self._report(any(told))
         for item in batch:
-            if isinstance(item, Ask) and self._channel:
+            if isinstance(item, Ask) and item.topic not in TOPICS and self._channel:
                 self._channel.send(Answer(item.id, self._look_up(item)))
         if Wake.REAP in batch:
             self._reap()
@@ -145,6 +146,8 @@ class Loop:
             self._greet(item)
         elif isinstance(item, Snapshot | Delta) and self._channel:
             return self._follow(item)
+        elif isinstance(item, Ask) and item.topic in TOPICS and self._channel:  # before anything is mended
+            self._channel.send(Answer(item.id, look(self.keeper, item.topic)))
         elif item is Wake.LOST:
             self._channel = None
         elif item is Wake.AUDIT:

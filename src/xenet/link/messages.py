@@ -53,7 +53,8 @@ class Delta(msgspec.Struct, frozen=True, tag=True):
 
 class Ask(msgspec.Struct, frozen=True, tag=True):
     """A question about the host as it is. Topic `fdb`: the MAC table of the bridge that is the subject; `facts`: the NICs, looked at
-    anew, which come as a Report before the (empty) answer."""
+    anew, which come as a Report before the (empty) answer; `plan` and `drift`: what would be done now, and wanted against observed,
+    before anything is done about it."""
 
     id: int
     topic: str
