@@ -34,7 +34,8 @@ missing_packages() {
     has iperf3 || echo iperf3
     has nft || echo nftables
     has ethtool || echo ethtool
-    has udhcpc || has dhclient || echo udhcpc
+    has udhcpc || echo udhcpc
+    has udhcpd || echo udhcpd
 }
 
 # Never asks a question, and stays silent unless it fails.

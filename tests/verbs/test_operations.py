@@ -12,7 +12,7 @@ from xenet.model.types import Ref
 from xenet.model.vif import VIF
 from xenet.model.vm import VM
 from xenet.verbs.call import PATIENCE
-from xenet.verbs.report import take_report, timeout_failure
+from xenet.verbs.report import News, take_report, timeout_failure
 
 
 @pytest.fixture
@@ -41,7 +41,7 @@ def operation(world: World) -> Operation:
 def test_an_older_report_does_not_count(world, host, vif):
     before = world.state.revision
     world.start("VIF.plug", vif)
-    change, ended = take_report(world.frame("report"), host, before, {}, None)
+    change, ended = take_report(world.frame("report"), host, News(before))
     world.commit(change)
     assert ended == []
     assert not world.get(VIF, vif).currently_attached

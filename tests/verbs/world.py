@@ -14,7 +14,7 @@ from xenet.model.types import NULL, PREFIX, Record, Ref
 from xenet.verbs.call import Call, Entropy, Outcome
 from xenet.verbs.catalogue import MESSAGES
 from xenet.verbs.host import gone, hello
-from xenet.verbs.report import Ended, give_up, take_report
+from xenet.verbs.report import Ended, News, give_up, take_report
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 ABSENT = Ref(f"{PREFIX}absent")
@@ -107,7 +107,7 @@ class World:
     def report(self, host: Ref, failures: Mapping[Ref, str] | None = None, nics: tuple[NIC, ...] | None = None) -> list[Ended]:
         """The host is as the present state wants it, but for the failures."""
         by_uuid = {ref.removeprefix(PREFIX): text for ref, text in (failures or {}).items()}
-        change, ended = take_report(self.frame("report"), host, self.state.revision, by_uuid, nics)
+        change, ended = take_report(self.frame("report"), host, News(self.state.revision, by_uuid, nics))
         self.commit(change)
         return ended
 

@@ -8,16 +8,21 @@ import asyncio
 import logging
 from collections.abc import Callable
 from enum import Enum
+from pathlib import Path
 from typing import TypeAlias
 
 import msgspec
 
+from xenet.agent.dhcp import Clients
 from xenet.agent.keeper import Keeper
 from xenet.agent.look import TOPICS, look
 from xenet.agent.replica import OutOfStep, Replica
 from xenet.link.channel import Channel, connect
 from xenet.link.messages import Answer, Ask, Delta, FromServer, Hello, Report, Snapshot
 from xenet.model.hidden import NIC
+from xenet.model.pif import PIF
+from xenet.model.types import ref_of
+from xenet.plan.layer3 import dhcp_clients
 from xenet.plan.steps import Step
 
 log = logging.getLogger("xenet.agent")
@@ -39,6 +44,7 @@ class Wake(Enum):
     RETRY = "something failed"
     AUDIT = "time for a full dump"
     LOST = "the server is gone"
+    LEASE = "a DHCP server has answered, or has not"
 
 
 Item: TypeAlias = FromServer | Channel[FromServer] | Wake
@@ -49,23 +55,32 @@ class Loop:
     """Runs a keeper for as long as the process lives."""
 
     def __init__(
-        self, keeper: Keeper, link: str, hello: Callable[[tuple[NIC, ...]], Hello], heard: Callable[[Replica], None] = lambda replica: None
+        self,
+        keeper: Keeper,
+        link: str,
+        hello: Callable[[tuple[NIC, ...]], Hello],
+        heard: Callable[[Replica], None] = lambda replica: None,
+        state: Path | None = None,
     ) -> None:
         self.keeper = keeper
         self.link = link
         self.hello = hello
         self.heard = heard
         """Called with what the server said before the host is made so."""
+        self.state = state
+        """Where DHCP clients keep their script; None: no clients."""
+        self.dhcp: Clients | None = None
         self.inbox: asyncio.Queue[Item] = asyncio.Queue()
         self.converged = asyncio.Event()
         """Set once the host was first made equal to the server's state."""
         self._channel: Channel[FromServer] | None = None
-        self._said: tuple[tuple[NIC, ...], dict[str, str]] = ((), {})
-        """The facts and failures that the server knows of."""
+        self._said = Report(-1)
+        """The facts, leases and failures that the server knows of."""
         self._timers: dict[Wake, asyncio.TimerHandle] = {}
 
     async def run(self) -> None:
         """For ever; with one server after the other, and without."""
+        self.dhcp = Clients(self.state, lambda: self._wake(Wake.LEASE)) if self.state else None
         news = self.keeper.datapath.fileno()
         asyncio.get_running_loop().add_reader(news, self._wake, Wake.NEWS)
         self._after(Wake.AUDIT, AUDIT_EVERY)
@@ -77,6 +92,8 @@ class Loop:
             asyncio.get_running_loop().remove_reader(news)
             for timer in self._timers.values():
                 timer.cancel()
+            if self.dhcp is not None:
+                await self.dhcp.close()
 
     # --- what comes in -----------------------------------------------------------------------------
 
@@ -133,6 +150,8 @@ class Loop:
         if any(told):
             self.heard(self.keeper.replica)
         self._plan_ahead(self.keeper.converge())
+        if any(told):
+            self._ask_for_addresses()
         self._report(any(told))
         for item in batch:
             if isinstance(item, Ask) and item.topic not in TOPICS and self._channel:
@@ -159,7 +178,7 @@ class Loop:
     def _greet(self, channel: Channel[FromServer]) -> None:
         self.keeper.hear()
         self._channel = channel
-        self._said = (self.keeper.facts(), {})
+        self._said = Report(-1, {}, self.keeper.facts(), {})
         channel.send(self.hello(self.keeper.facts()))
 
     def _follow(self, message: Snapshot | Delta) -> bool:
@@ -177,6 +196,11 @@ class Loop:
             self._after(Wake.REAP, REAP_AFTER)  # what a killed agent left
         return True
 
+    def _ask_for_addresses(self) -> None:
+        """Have DHCP clients where PIFs want them, once their bridges are there."""
+        if self.dhcp is not None:
+            self.dhcp.follow(dhcp_clients(self.keeper.replica.state, self.keeper.replica.host))
+
     def _plan_ahead(self, steps: list[Step]) -> None:
         if steps:
             self._after(Wake.REAP, REAP_AFTER)
@@ -187,15 +211,27 @@ class Loop:
 
     def _report(self, told: bool) -> None:
         """When the server asked, and when something else became of the host by itself."""
-        keeper, (nics, failures) = self.keeper, self._said
-        for uuid, text in keeper.failures.items() - failures.items():
+        now, said = self._now(), self._said
+        for uuid, text in now.failures.items() - said.failures.items():
             log.warning("%s: %s", uuid, text)
-        now = (keeper.facts(), keeper.failures)
-        if self._channel and keeper.replica.told and (told or now != self._said):
-            self._channel.send(Report(keeper.replica.state.revision, keeper.failures, None if now[0] == nics else now[0]))
+        news = msgspec.structs.replace(now, revision=said.revision) != said
+        if self._channel and self.keeper.replica.told and (told or news):
+            nics, leases = (None if now.nics == said.nics else now.nics), (None if now.leases == said.leases else now.leases)
+            self._channel.send(msgspec.structs.replace(now, nics=nics, leases=leases))
             self._said = now
         if told:
             self.converged.set()
+
+    def _now(self) -> Report:
+        """The host as it is, in full."""
+        keeper, state = self.keeper, self.keeper.replica.state
+        if self.dhcp is None:
+            return Report(state.revision, keeper.failures, keeper.facts(), {})
+        leases = self.dhcp.leases()
+        # Until the server has heard of a lease and asked for its address, nothing is on the bridge yet.
+        unheard = {uuid for uuid, lease in leases.items() if (pif := state.find(PIF, ref_of(uuid))) and lease.address.partition("/")[0] != pif.IP}
+        pending = tuple(sorted(self.dhcp.waiting() | unheard))
+        return Report(state.revision, {**keeper.failures, **self.dhcp.failures()}, keeper.facts(), leases, pending)
 
     def _reap(self) -> None:
         try:
@@ -212,8 +248,8 @@ class Loop:
         keeper.look_again()
         self._after(Wake.NEWS, 0)  # what that found amiss is mended next
         if self._channel and keeper.replica.told:
-            self._said = (keeper.facts(), keeper.failures)
-            self._channel.send(Report(keeper.replica.state.revision, keeper.failures, keeper.facts()))
+            self._said = self._now()
+            self._channel.send(self._said)
 
     def _look_up(self, ask: Ask) -> list[dict[str, str]]:
         """The answer to a question; an empty one where the host has nothing by that name."""

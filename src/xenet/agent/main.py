@@ -119,7 +119,7 @@ async def serve(settings: Settings, datapath: Datapath, guests: Guests, backend:
     """Run until SIGTERM or SIGINT. Raises InUse when a take-over had to be given back."""
     keeper = Keeper(Replica(), datapath, guests, settings.nics)
     hello = partial(hello_of, settings, host_uuid(settings.state), backend, checkpoint)
-    loop = Loop(keeper, settings.link, hello, HandsOff(settings.state / "hands-off.json").note)
+    loop = Loop(keeper, settings.link, hello, HandsOff(settings.state / "hands-off.json").note, settings.state)
     running = asyncio.create_task(loop.run())
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, running.cancel)

@@ -4,7 +4,7 @@ from typing import Any
 
 import msgspec
 
-from xenet.model.hidden import NIC, Edit
+from xenet.model.hidden import NIC, Edit, Lease
 from xenet.model.types import Ref
 
 REPLICATED = frozenset({"pool", "host", "host_facts", "network", "PIF", "Bond", "VLAN", "tunnel", "VIF", "VM"})
@@ -22,11 +22,14 @@ class Hello(msgspec.Struct, frozen=True, tag=True):
 
 
 class Report(msgspec.Struct, frozen=True, tag=True):
-    """The host now is as `revision` wants it, but for `failures` (uuid of the object -> why). `nics` only where they differ."""
+    """The host now is as `revision` wants it, but for `failures` (uuid of the object -> why) and `pending` (uuids of what still takes its
+    time). `nics` and `leases` (by the PIF's uuid) only where they differ from the last report."""
 
     revision: int
     failures: dict[str, str] = {}
     nics: tuple[NIC, ...] | None = None
+    leases: dict[str, Lease] | None = None
+    pending: tuple[str, ...] = ()
 
 
 class Answer(msgspec.Struct, frozen=True, tag=True):

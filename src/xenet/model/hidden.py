@@ -69,6 +69,14 @@ class NIC(msgspec.Struct, frozen=True):
     pci_bus_path: str = ""
 
 
+class Lease(msgspec.Struct, frozen=True):
+    """What a DHCP server gave (RFC 2131): the address in CIDR, the first router, the name servers."""
+
+    address: str
+    gateway: str = ""
+    dns: tuple[str, ...] = ()
+
+
 class HostFacts(Record, frozen=True, kw_only=True):
     """What a host said of itself; written only from its reports. Its uuid is the host's."""
 

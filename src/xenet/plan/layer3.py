@@ -15,10 +15,16 @@ DEFAULT_ROUTE_V6 = "::/0"
 
 
 def addresses_of(pif: PIF) -> tuple[str, ...]:
-    """CIDRs in the kernel's form, sorted."""
-    v4 = [f"{pif.IP}/{prefix_of(pif.netmask)}"] if pif.ip_configuration_mode == "Static" and pif.IP else []
+    """CIDRs in the kernel's form, sorted. What DHCP gave stands in the PIF."""
+    v4 = [f"{pif.IP}/{prefix_of(pif.netmask)}"] if pif.ip_configuration_mode != "None" and pif.IP else []
     v6 = [str(ip_interface(address)) for address in pif.IPv6 if address] if pif.ipv6_configuration_mode == "Static" else []
     return tuple(sorted((*v4, *v6)))
+
+
+def dhcp_clients(state: PoolState, host: Ref) -> dict[str, tuple[str, str]]:
+    """Where this host asks a DHCP server: bridge -> (the PIF's uuid, the address that it has now)."""
+    asking = [pif for pif in state.where(PIF, "host", host) if pif.plugged and pif.managed and pif.ip_configuration_mode == "DHCP"]
+    return {state.get(Network, pif.network).bridge: (pif.uuid, pif.IP) for pif in asking}
 
 
 def routes_of(state: PoolState, network: Network, pif: PIF) -> tuple[RouteView, ...]:
@@ -29,7 +35,7 @@ def routes_of(state: PoolState, network: Network, pif: PIF) -> tuple[RouteView, 
 def _default_routes(state: PoolState, pif: PIF) -> Iterator[RouteView]:
     if gateway_pif(state, pif.host) != pif.ref:
         return
-    if pif.ip_configuration_mode == "Static" and pif.gateway:
+    if pif.ip_configuration_mode != "None" and pif.gateway:
         yield RouteView(DEFAULT_ROUTE, pif.gateway)
     if pif.ipv6_configuration_mode == "Static" and pif.ipv6_gateway:
         yield RouteView(DEFAULT_ROUTE_V6, str(ip_address(pif.ipv6_gateway)))

@@ -3,13 +3,13 @@
 import asyncio
 import logging
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
 from xenet.model.change import Change
 from xenet.model.errors import Failure
-from xenet.model.hidden import NIC, Operation
+from xenet.model.hidden import Operation
 from xenet.model.host import Host
 from xenet.model.types import Ref
 from xenet.store.base import Store
@@ -17,7 +17,7 @@ from xenet.verbs.attach import check_live
 from xenet.verbs.call import PATIENCE, Call, Entropy, Outcome, Question, Work, new_task, xml_result
 from xenet.verbs.host import all_gone
 from xenet.verbs.registry import Message
-from xenet.verbs.report import Ended, give_up, take_report, timeout_failure
+from xenet.verbs.report import Ended, News, give_up, take_report, timeout_failure
 
 log = logging.getLogger("xenet.server")
 
@@ -105,8 +105,8 @@ class Core:
 
     # --- what hosts say ----------------------------------------------------------------------------
 
-    def reported(self, host: Ref, revision: int, failures: Mapping[str, str], nics: tuple[NIC, ...] | None) -> None:
-        change, ended = take_report(self.call("report"), host, revision, failures, nics)
+    def reported(self, host: Ref, news: News) -> None:
+        change, ended = take_report(self.call("report"), host, news)
         self._commit_end(change, ended)
 
     def host_left(self, host: Ref) -> None:

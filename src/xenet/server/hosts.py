@@ -18,6 +18,7 @@ from xenet.server.core import Core
 from xenet.store.base import LogEntry, Store
 from xenet.verbs.call import Question
 from xenet.verbs.host import gone, hello
+from xenet.verbs.report import News
 
 log = logging.getLogger("xenet.server")
 ANSWER_WITHIN = 10.0
@@ -95,7 +96,7 @@ class Hosts:
 
     def _take(self, host: Ref, message: FromAgent) -> None:
         if isinstance(message, Report):
-            self.core.reported(host, message.revision, message.failures, message.nics)
+            self.core.reported(host, News(message.revision, message.failures, message.nics, message.leases, message.pending))
             self.arrived.set()
         elif isinstance(message, Answer) and message.id in self._asked:
             self._asked.pop(message.id).set_result(message.value)

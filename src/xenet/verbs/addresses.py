@@ -1,13 +1,15 @@
 """The host's own addresses: PIF.reconfigure_ip and its IPv6 sister. An address lives on the network's bridge, one a network and host."""
 
+from collections.abc import Mapping
 from ipaddress import ip_address, ip_interface
 
 from xenet.model.change import Draft
 from xenet.model.errors import Failure
+from xenet.model.hidden import Lease
 from xenet.model.host import Host
-from xenet.model.netmask import prefix_of
+from xenet.model.netmask import netmask_of, prefix_of
 from xenet.model.pif import PIF, IPMode, IPv6Mode
-from xenet.model.types import PIFRef, PrimaryAddressType
+from xenet.model.types import PIFRef, PrimaryAddressType, Ref
 from xenet.verbs.attach import check_live
 from xenet.verbs.call import Call, Outcome, Work
 from xenet.verbs.registry import message
@@ -15,8 +17,9 @@ from xenet.verbs.registry import message
 
 @message("PIF")
 def reconfigure_ip(call: Call, self: PIFRef, mode: IPMode, IP: str, netmask: str, gateway: str, DNS: str) -> Outcome:
-    """All values are kept, whatever the mode. Of DNS the IPv4 entries count, those of IPv6 stay as they were; what is no address is
-    dropped. Raises PIF_UNMANAGED, INVALID_IP_ADDRESS_SPECIFIED [parameter], PIF_IS_MANAGEMENT_INTERFACE, PIF_CONFIGURATION_ERROR."""
+    """The values are kept with mode None, too; with DHCP the call lasts until a server has answered, and what it gave stands in the PIF.
+    Of DNS the IPv4 entries count, those of IPv6 stay as they were; what is no address is dropped. Raises
+    PIF_UNMANAGED, INVALID_IP_ADDRESS_SPECIFIED [parameter], PIF_IS_MANAGEMENT_INTERFACE, PIF_CONFIGURATION_ERROR."""
     pif = call.state.get(PIF, self)
     if not pif.managed:
         raise Failure("PIF_UNMANAGED", self)
@@ -25,10 +28,10 @@ def reconfigure_ip(call: Call, self: PIFRef, mode: IPMode, IP: str, netmask: str
             raise Failure("INVALID_IP_ADDRESS_SPECIFIED", name)
     if mode == "None" and pif.management and pif.primary_address_type == "IPv4":
         raise Failure("PIF_IS_MANAGEMENT_INTERFACE", self)
-    if mode == "DHCP":
-        raise Failure("PIF_CONFIGURATION_ERROR", self, "no DHCP client here yet: give mode=static")
     if mode == "Static":
         check_netmask(pif, netmask)
+    if mode == "DHCP":  # the server's answer takes their place
+        IP, netmask, gateway = "", "", ""
     dns = ",".join((*_servers(DNS, 4), *_servers(pif.DNS, 6)))
     work = Work(call)
     work.update(pif, ip_configuration_mode=mode, IP=IP, netmask=netmask, gateway=gateway, DNS=dns)
@@ -65,6 +68,18 @@ def set_primary_address_type(call: Call, self: PIFRef, primary_address_type: Pri
     work = Work(call)
     work.update(pif, primary_address_type=primary_address_type)
     return work.outcome()
+
+
+def note_leases(work: Draft, host: Ref, leases: Mapping[str, Lease] | None) -> None:
+    """What DHCP gave becomes the PIF's: that is what is wanted on the bridge. An empty lease, one that ended, takes the address away."""
+    for pif in work.state.where(PIF, "host", host) if leases else ():
+        lease = leases.get(pif.uuid) if leases and pif.ip_configuration_mode == "DHCP" else None
+        if lease is None:
+            continue
+        address, _, prefix = lease.address.partition("/")
+        dns = ",".join((*lease.dns, *_servers(pif.DNS, 6)))
+        work.update(pif, IP=address, netmask=netmask_of(int(prefix)) if prefix else "", gateway=lease.gateway, DNS=dns)
+        management_address(work, pif)
 
 
 def check_netmask(pif: PIF, netmask: str) -> None:

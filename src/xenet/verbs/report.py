@@ -7,11 +7,12 @@ import msgspec
 from xenet.model.change import Change, Draft
 from xenet.model.classes import STORED
 from xenet.model.errors import Failure, internal
-from xenet.model.hidden import NIC, Edit, HostFacts, Operation
+from xenet.model.hidden import NIC, Edit, HostFacts, Lease, Operation
 from xenet.model.pif import PIF
 from xenet.model.task import Task
 from xenet.model.types import Ref, ref_of
 from xenet.model.vif import VIF
+from xenet.verbs.addresses import note_leases
 from xenet.verbs.adopt import refresh_metrics
 from xenet.verbs.allowed import refresh_allowed
 from xenet.verbs.call import Call, Work
@@ -24,28 +25,41 @@ class Ended(msgspec.Struct, frozen=True):
     failure: Failure | None
 
 
-def take_report(call: Call, host: Ref, revision: int, failures: Mapping[str, str], nics: tuple[NIC, ...] | None) -> tuple[Change, list[Ended]]:
-    """A host says that it now is as `revision` wants it, but for `failures` (uuid of the object -> why)."""
+class News(msgspec.Struct, frozen=True):
+    """A host says that it now is as `revision` wants it, but for `failures` (uuid of the object -> why) and `pending` (uuids of what
+    still takes its time); and what it found out."""
+
+    revision: int
+    failures: Mapping[str, str] = {}
+    nics: tuple[NIC, ...] | None = None
+    leases: Mapping[str, Lease] | None = None
+    pending: tuple[str, ...] = ()
+
+
+def take_report(call: Call, host: Ref, news: News) -> tuple[Change, list[Ended]]:
+    """What a host's report changes, and the operations that it ends."""
     work = Work(call)
-    failed = _with_pifs(work, host, {ref_of(uuid): text for uuid, text in failures.items()})
-    if nics is not None:
+    revision, pending = news.revision, {ref_of(uuid) for uuid in news.pending}
+    failed = {ref_of(uuid): text for uuid, text in news.failures.items()}
+    down = _without_switch(work, host, failed)
+    if news.nics is not None:
         facts = work.state.get(HostFacts, host)
-        work.update(facts, nics=nics)
+        work.update(facts, nics=news.nics)
         refresh_metrics(work, host, call.now)
-    _note_pifs(work, host, revision, failed)
+    note_leases(work, host, news.leases)
+    _note_pifs(work, host, revision, down)
     ended = []
     for operation in list(call.state.all(Operation)):
-        if host in operation.waiting and operation.since <= revision:
-            failure = _failure_of(work, operation, failed)
+        if host in operation.waiting and operation.since <= revision and pending.isdisjoint(operation.objects):
+            failure = _failure_of(work, operation, {**failed, **down})
             ended += _advance(work, operation, host, failure)
     refresh_allowed(work)
     return work.change(), ended
 
 
-def _with_pifs(work: Work, host: Ref, failed: dict[Ref, str]) -> dict[Ref, str]:
-    """A switch that failed is a failure of the host's PIF on that network."""
-    pifs = {pif.ref: failed[pif.network] for pif in work.state.where(PIF, "host", host) if pif.network in failed}
-    return {**failed, **pifs}
+def _without_switch(work: Work, host: Ref, failed: Mapping[Ref, str]) -> dict[Ref, str]:
+    """The host's PIFs whose network's switch failed: they are down. (A PIF that merely got no address by DHCP is up.)"""
+    return {pif.ref: failed[pif.network] for pif in work.state.where(PIF, "host", host) if pif.network in failed}
 
 
 def give_up(call: Call, operation: Ref, failure: Failure) -> tuple[Change, list[Ended]]:
@@ -57,12 +71,12 @@ def give_up(call: Call, operation: Ref, failure: Failure) -> tuple[Change, list[
     return work.change(), ended
 
 
-def _note_pifs(work: Work, host: Ref, revision: int, failed: Mapping[Ref, str]) -> None:
+def _note_pifs(work: Work, host: Ref, revision: int, down: Mapping[Ref, str]) -> None:
     """PIF.currently_attached follows what the host has, operation or not: PIFs also come up by themselves at start."""
     if revision < work.base.revision and any(host in op.waiting for op in work.base.all(Operation)):
         return
     for pif in work.state.where(PIF, "host", host):
-        up = pif.plugged and pif.ref not in failed
+        up = pif.plugged and pif.ref not in down
         if pif.managed and pif.currently_attached != up:
             work.update(pif, currently_attached=up)
 
