@@ -14,6 +14,7 @@ from typing import TypeAlias
 import msgspec
 
 from xenet.agent.dhcp import Clients
+from xenet.agent.door import Door
 from xenet.agent.keeper import Keeper
 from xenet.agent.look import TOPICS, look
 from xenet.agent.replica import OutOfStep, Replica
@@ -22,7 +23,7 @@ from xenet.link.messages import Answer, Ask, Delta, FromServer, Hello, Report, S
 from xenet.model.hidden import NIC
 from xenet.model.pif import PIF
 from xenet.model.types import ref_of
-from xenet.plan.layer3 import dhcp_clients
+from xenet.plan.layer3 import dhcp_clients, management_address
 from xenet.plan.steps import Step
 
 log = logging.getLogger("xenet.agent")
@@ -70,6 +71,8 @@ class Loop:
         self.state = state
         """Where DHCP clients keep their script; None: no clients."""
         self.dhcp: Clients | None = None
+        self.door = Door(link)
+        self._port = 0
         self.inbox: asyncio.Queue[Item] = asyncio.Queue()
         self.converged = asyncio.Event()
         """Set once the host was first made equal to the server's state."""
@@ -152,6 +155,7 @@ class Loop:
         self._plan_ahead(self.keeper.converge())
         if any(told):
             self._ask_for_addresses()
+            self._open_door()
         self._report(any(told))
         for item in batch:
             if isinstance(item, Ask) and item.topic not in TOPICS and self._channel:
@@ -192,6 +196,8 @@ class Loop:
             self._channel = None
             return False
         if isinstance(message, Snapshot):
+            self._port = message.port
+            self.door.forget()
             self.keeper.start_over()
             self._after(Wake.REAP, REAP_AFTER)  # what a killed agent left
         return True
@@ -200,6 +206,11 @@ class Loop:
         """Have DHCP clients where PIFs want them, once their bridges are there."""
         if self.dhcp is not None:
             self.dhcp.follow(dhcp_clients(self.keeper.replica.state, self.keeper.replica.host))
+
+    def _open_door(self) -> None:
+        """Have the API answer on the management address, now that it is there."""
+        replica = self.keeper.replica
+        self.door.keep(replica.host, management_address(replica.state, replica.host), self._port)
 
     def _plan_ahead(self, steps: list[Step]) -> None:
         if steps:

@@ -40,11 +40,12 @@ class Answer(msgspec.Struct, frozen=True, tag=True):
 
 
 class Snapshot(msgspec.Struct, frozen=True, tag=True):
-    """The server's first word: the host's reference, and all replicated records as edits from nothing."""
+    """The server's first word: the host's reference, all replicated records as edits from nothing, and the API's TCP port."""
 
     host: Ref
     revision: int
     edits: tuple[Edit, ...]
+    port: int = 0
 
 
 class Delta(msgspec.Struct, frozen=True, tag=True):

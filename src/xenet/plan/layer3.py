@@ -49,6 +49,14 @@ def gateway_pif(state: PoolState, host: Ref) -> Ref | None:
     return best.ref if best else None
 
 
+def management_address(state: PoolState, host: Ref) -> str:
+    """Where the host is reached; empty where it has no management interface or no address yet."""
+    pif = next((pif for pif in state.where(PIF, "host", host) if pif.management), None)
+    if pif is None:
+        return ""
+    return pif.IP if pif.primary_address_type == "IPv4" else next((a.partition("/")[0] for a in pif.IPv6 if a), "")
+
+
 def has_mode(pif: PIF) -> bool:
     """Whether the PIF has an IP configuration of its primary type."""
     mode = pif.ip_configuration_mode if pif.primary_address_type == "IPv4" else pif.ipv6_configuration_mode

@@ -31,6 +31,8 @@ class Hosts:
     def __init__(self, store: Store) -> None:
         self.store = store
         self.core: Core
+        self.port = 0
+        """The API's TCP port, on which it answers on the hosts' management addresses too."""
         self.arrived = asyncio.Event()
         """Set when a host has first reported: its networks are up."""
         self._links: dict[Ref, Channel[FromAgent]] = {}
@@ -84,7 +86,7 @@ class Hosts:
         outcome = hello(call, first.host, first.name, first.backend, first.nics, first.guests)
         state = self.store.commit(outcome.change)
         host: Ref = outcome.result
-        channel.send(Snapshot(host, state.revision, snapshot_edits(state)))
+        channel.send(Snapshot(host, state.revision, snapshot_edits(state), self.port))
         self._links[host] = channel
         log.info("host %s is here", first.name)
         return host

@@ -12,6 +12,7 @@ import msgspec
 from xenet.server import passwords
 from xenet.server.core import Core
 from xenet.server.dispatch import Dispatcher
+from xenet.server.doors import Doors
 from xenet.server.events import Events
 from xenet.server.hosts import Hosts
 from xenet.server.http import make_app
@@ -53,6 +54,7 @@ class Server:
         self.events = Events(self.store)
         app = make_app(Dispatcher(self.core, self.sessions, self.events), www=settings.www)
         self.listeners = Listeners(app, server_context(settings.state, [settings.host]) if settings.tls else None)
+        self.doors = Doors(self.listeners, tls=settings.tls)
         self.new_password: str | None = None
         """Root's password, where this start made it by chance."""
         self.port = 0
@@ -61,9 +63,11 @@ class Server:
         """Raises OSError where an address or a socket cannot be had, StoreError."""
         self.new_password = passwords.ensure_root(self.store, self.settings.password or None)
         self.core.start()
-        await self.hosts.listen(self.settings.state / "link")
         await self.listeners.open_unix(self.settings.state / "xapi")
         self.port = await self.listeners.open_tcp(self.settings.host, self.settings.port, tls=self.settings.tls)
+        self.doors.listen(self.settings.state / "doors")
+        self.hosts.port = self.port
+        await self.hosts.listen(self.settings.state / "link")
 
     @property
     def url(self) -> str:
@@ -78,6 +82,7 @@ class Server:
 
     async def close(self) -> None:
         self.sessions.close()
+        self.doors.close()
         await self.listeners.close()
         await self.hosts.close()
         self.store.close()
