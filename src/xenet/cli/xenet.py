@@ -1,4 +1,4 @@
-"""`xenet`: serve a pool, run a host's agent, take a host's networking down, keep a lab."""
+"""`xenet`: serve a pool, run a host's agent, take a host's networking down, keep a lab, explain a pool."""
 
 import asyncio
 import logging
@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from xenet.cli import inspect
 from xenet.cli.lab import lab
 
 LOG_FORMAT = "%(asctime)s %(name)s %(levelname)s %(message)s"
@@ -131,7 +132,8 @@ def run_or_say(work: Any) -> None:
         sys.exit(0)
 
 
-cli.add_command(lab)
+for command in (lab, *inspect.COMMANDS):
+    cli.add_command(command)
 
 
 if __name__ == "__main__":
