@@ -1,5 +1,8 @@
 """Which host can reach which network, and what must be up there before a VIF can be a port of it."""
 
+import re
+from collections.abc import Mapping
+
 from xenet.model.errors import Failure
 from xenet.model.hidden import Operation
 from xenet.model.host import Host, HostMetrics
@@ -71,4 +74,11 @@ def bring_up(work: Work, host: Ref, network: Network) -> None:
     check_unheld(work.state, pif)
     work.need(pif)
     if pif.managed and not pif.plugged:
-        work.update(pif, plugged=True)
+        work.update(pif, plugged=True, MTU=configured_mtu(pif.other_config, network))
+
+
+def configured_mtu(other_config: Mapping[str, str], network: Network) -> int:
+    """What a PIF or VIF gets when it is plugged: its other_config:mtu if that is a size that Ethernet can have, else the network's.
+    In bytes, without the Ethernet header."""
+    own = other_config.get("mtu", "")
+    return int(own) if re.fullmatch("[0-9]{2,5}", own) else network.MTU

@@ -3,11 +3,12 @@
 from xenet.model.change import Draft
 from xenet.model.errors import Failure
 from xenet.model.hidden import Operation
+from xenet.model.network import Network
 from xenet.model.pif import PIF
 from xenet.model.types import NULL, PIFRef
 from xenet.model.vif import VIF
 from xenet.model.vm import VM
-from xenet.verbs.attach import check_live
+from xenet.verbs.attach import check_live, configured_mtu
 from xenet.verbs.call import Call, Outcome, Work
 from xenet.verbs.registry import message
 
@@ -22,7 +23,7 @@ def plug(call: Call, self: PIFRef) -> Outcome:
         raise Failure("CANNOT_PLUG_BOND_SLAVE", self)
     check_live(call.state, pif.host)
     work = Work(call)
-    work.update(pif, plugged=True)
+    work.update(pif, plugged=True, MTU=configured_mtu(pif.other_config, call.state.get(Network, pif.network)))
     return work.await_host(pif.host, [(pif, "plug")], lambda draft: _set_attached(draft, pif, True))
 
 

@@ -12,7 +12,7 @@ from xenet.model.types import NULL, NetworkRef, OfRecord, Ref, VIFRef
 from xenet.model.vif import VIF
 from xenet.model.vm import VM
 from xenet.verbs.allowed import check_free, check_vif
-from xenet.verbs.attach import bring_up, check_live, sees
+from xenet.verbs.attach import bring_up, check_live, configured_mtu, sees
 from xenet.verbs.call import Call, Outcome, Work
 from xenet.verbs.generic import construct
 from xenet.verbs.registry import message
@@ -84,7 +84,7 @@ def plug(call: Call, self: VIFRef) -> Outcome:
     check_reach(call, host, network)
     work = Work(call)
     bring_up(work, host, network)
-    work.update(vif, plugged=True, MTU=port_mtu(network, vif))
+    work.update(vif, plugged=True, MTU=configured_mtu(vif.other_config, network))
     return work.await_host(host, [(vif, "plug")], lambda draft: set_attached(draft, [vif], True))
 
 
@@ -93,12 +93,6 @@ def check_reach(call: Call, host: Ref, network: Network) -> None:
     check_live(call.state, host)
     if not sees(call.state, host, network):
         raise Failure("HOST_CANNOT_ATTACH_NETWORK", host, network.ref)
-
-
-def port_mtu(network: Network, vif: VIF) -> int:
-    """VIF.other_config:mtu if that is a size that Ethernet can have, else the network's; in bytes, without the Ethernet header."""
-    own = vif.other_config.get("mtu", "")
-    return int(own) if re.fullmatch("[0-9]{2,5}", own) else network.MTU
 
 
 def set_attached(draft: Draft, vifs: Iterable[VIF], value: bool) -> None:
@@ -143,5 +137,5 @@ def move(call: Call, self: VIFRef, network: NetworkRef) -> Outcome:
     check_reach(call, vm.resident_on, target)
     bring_up(work, vm.resident_on, target)
     work.keep(call.state.get(Network, vif.network))
-    work.update(vif, network=network, MTU=port_mtu(target, vif))
+    work.update(vif, network=network, MTU=configured_mtu(vif.other_config, target))
     return work.await_host(vm.resident_on, [(vif, "plug")], lambda draft: set_attached(draft, [vif], True))

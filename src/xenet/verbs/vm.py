@@ -14,11 +14,11 @@ from xenet.model.types import NULL, HostRef, OfRecord, Record, Ref, StrSet, VMRe
 from xenet.model.vif import VIF
 from xenet.model.vm import VM, VMGuestMetrics, VMMetrics
 from xenet.verbs.allowed import check_vm
-from xenet.verbs.attach import bring_up, check_live, is_live, sees, vm_networks
+from xenet.verbs.attach import bring_up, check_live, configured_mtu, is_live, sees, vm_networks
 from xenet.verbs.call import Call, Outcome, Work
 from xenet.verbs.generic import construct
 from xenet.verbs.registry import message
-from xenet.verbs.vif import port_mtu, set_attached
+from xenet.verbs.vif import set_attached
 
 VIF_DEVICES = 16
 """XenServer advertises devices 0 to 15."""
@@ -130,7 +130,7 @@ def _boot(call: Call, vm: VM, host: Ref, operation: str) -> Outcome:
 def _plug_all(work: Work, vm: VM) -> list[VIF]:
     """Every VIF of a VM that boots is plugged, one unplugged earlier too, as in XenServer."""
     vifs = work.state.where(VIF, "VM", vm.ref)
-    return [work.update(vif, plugged=True, MTU=port_mtu(work.state.get(Network, vif.network), vif)) for vif in vifs]
+    return [work.update(vif, plugged=True, MTU=configured_mtu(vif.other_config, work.state.get(Network, vif.network))) for vif in vifs]
 
 
 def take_domid(work: Work) -> int:
