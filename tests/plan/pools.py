@@ -96,7 +96,7 @@ def vm(name: str, domid: int = -1, host: str = "here", kind: str = "", vifs: Wor
         yield vif(name, device, **({"network": said} if isinstance(said, str) else said))
 
 
-def vif(name: str, device: int | str, network: str, mtu: int = 1500, plugged: bool = True, mac: str = "") -> VIF:
+def vif(name: str, device: int | str, network: str, mtu: int = 1500, plugged: bool = True, mac: str = "", kbps: int = 0) -> VIF:
     return VIF(
         uuid=f"{name}.{device}",
         device=str(device),
@@ -105,8 +105,8 @@ def vif(name: str, device: int | str, network: str, mtu: int = 1500, plugged: bo
         MAC=mac or vif_mac(name, device),
         MTU=mtu,
         other_config={},
-        qos_algorithm_type="",
-        qos_algorithm_params={},
+        qos_algorithm_type="ratelimit" if kbps else "",
+        qos_algorithm_params={"kbps": str(kbps)} if kbps else {},
         plugged=plugged,
     )
 

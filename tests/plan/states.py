@@ -58,6 +58,22 @@ WORDS: dict[str, Words] = {
         "pifs": {"eth0": {"network": "lan", "mtu": 9000}},
         "vms": {"a": {"domid": 1, "vifs": {0: {"network": "red", "mtu": 9000}}}, "b": {"domid": 2, "vifs": {0: {"network": "lan", "mtu": 9000}}}},
     },
+    "VIFs limited": {
+        "networks": _NETWORKS,
+        "pifs": _LAN,
+        "vms": {
+            "a": {"domid": 1, "vifs": {0: {"network": "red", "kbps": 100}}},
+            "b": {"domid": 2, "vifs": {0: {"network": "lan", "kbps": 1250}, 1: {"network": "blue", "mtu": 9000, "kbps": 100}}},
+        },
+    },
+    "VIFs limited otherwise": {
+        "networks": _NETWORKS,
+        "pifs": _LAN,
+        "vms": {
+            "a": {"domid": 1, "vifs": {0: {"network": "red", "kbps": 125000}}},
+            "b": {"domid": 2, "vifs": {0: {"network": "red", "kbps": 1250}, 1: {"network": "blue", "mtu": 9000}}},
+        },
+    },
     "VIFs made anew": {
         "networks": _NETWORKS,
         "pifs": _LAN,

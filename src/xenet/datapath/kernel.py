@@ -14,14 +14,16 @@ from xenet.datapath.netlink import (
     IPV6_ADDR_NEWS,
     IPV6_ROUTE_NEWS,
     LINK_NEWS,
+    TC_NEWS,
     NetlinkError,
     Overrun,
     Request,
     Socket,
 )
 from xenet.datapath.table import Table
+from xenet.datapath.tc import INGRESS, get_filters, get_qdiscs, place_of
 
-_NEWS = (LINK_NEWS, IPV4_ADDR_NEWS, IPV6_ADDR_NEWS, IPV4_ROUTE_NEWS, IPV6_ROUTE_NEWS)
+_NEWS = (LINK_NEWS, TC_NEWS, IPV4_ADDR_NEWS, IPV6_ADDR_NEWS, IPV4_ROUTE_NEWS, IPV6_ROUTE_NEWS)
 _BUFFER = 8 << 20
 """Bytes of notifications that may wait: a port's creation brings about 16 of 2-4 kB each."""
 _IPV6_MIN_MTU = 1280
@@ -42,7 +44,23 @@ class Kernel:
 
     def observe(self) -> None:
         """Read everything anew. What is notified meanwhile is taken afterwards, so the newest word on each device stands."""
-        self.table.load(self.socket.dump(get_link(0)), dump_addresses(self.socket), dump_routes(self.socket))
+        qdiscs = self._dump(get_qdiscs(), errno.EOPNOTSUPP)  # a kernel without them has no limits either
+        ingress = [place.device for place in map(place_of, qdiscs) if place.parent == INGRESS]
+        filters = [message for index in ingress for message in self.filters(index)]
+        self.table.load(self.socket.dump(get_link(0)), dump_addresses(self.socket), dump_routes(self.socket), qdiscs, filters)
+
+    def filters(self, index: int) -> list[bytes]:
+        """Those before a device, which may be gone by now. Raises NetlinkError."""
+        return self._dump(get_filters(index), errno.ENODEV, errno.EINVAL)
+
+    def _dump(self, request: Request, *nothing: int) -> list[bytes]:
+        """An errno in `nothing` says that there is nothing to list. Raises NetlinkError."""
+        try:
+            return self.socket.dump(request)
+        except NetlinkError as error:
+            if error.errno not in nothing:
+                raise
+            return []
 
     def drain(self) -> None:
         """Take in the notifications that wait; after an overrun, everything."""

@@ -73,6 +73,11 @@ def create_bridge(name: str, mac: str, mtu: int, group: int) -> Request:
     return Request(NEWLINK, CREATE | EXCL, _NEW + _common(name, mac, mtu) + u32(_GROUP, group) + attr(_LINKINFO, info))
 
 
+def create_ifb(name: str, group: int) -> Request:
+    """A device, down, that puts all that goes out of it back where it came from."""
+    return Request(NEWLINK, CREATE | EXCL, _NEW + _common(name, "", 0) + u32(_GROUP, group) + attr(_LINKINFO, text(_INFO_KIND, "ifb")))
+
+
 def set_link(
     which: int | str,
     *,

@@ -31,6 +31,10 @@ def port_alias(port: PortView) -> str:
     return f"xenet vif={port.vif} vm={port.vm} mac={port.mac}"
 
 
+def limiter_alias(port: PortView) -> str:
+    return f"xenet limits={port.device} vif={port.vif}"
+
+
 def words(alias: str) -> dict[str, str]:
     """What an alias of ours says; empty for any other alias."""
     first, *rest = alias.split(" ")
@@ -53,9 +57,21 @@ def is_switch(link: Link) -> bool:
     return link.group == LIVE and link.kind == "bridge" and "network" in words(link.alias)
 
 
+def limited_by(link: Link) -> str:
+    """The port that a limiter in service stands behind, empty for any other device."""
+    return words(link.alias).get("limits", "") if link.group == LIVE and link.kind == "ifb" else ""
+
+
 def is_remnant(link: Link) -> bool:
-    """Whether this is one of ours that nobody needs: out of service, half-made by an agent that was killed, or a port of nothing."""
-    return link.group in (DEAD, DOOMED) or (link.group == LIVE and not is_switch(link) and (port_view(link) is None or not link.master))
+    """Whether this is one of ours that nobody needs: out of service, half-made by an agent that was killed, or a port of nothing.
+
+    Whether a limiter is needed its port knows.
+    """
+    if link.group != LIVE:
+        return link.group in (DEAD, DOOMED)
+    if is_switch(link) or limited_by(link):
+        return False
+    return port_view(link) is None or not link.master
 
 
 def is_ours(link: Link) -> bool:

@@ -1,4 +1,4 @@
-"""What is known of a host's devices, addresses and routes, kept from dumps and notifications; and the switches seen in it.
+"""What is known of a host's devices, addresses, routes and limits, kept from dumps and notifications; and the switches seen in it.
 
 A notification of a device is only laid aside; it is decoded when somebody looks, and only the last one of each device. A SwitchView
 is built anew only when its bridge, one of its ports, its addresses or its routes changed.
@@ -7,10 +7,14 @@ is built anew only when its bridge, one of its ports, its addresses or its route
 from collections import defaultdict
 from collections.abc import Iterable
 
+import msgspec
+
 from xenet.datapath.addresses import GLOBAL, Address, Route, parse_address, parse_route, replaces
 from xenet.datapath.links import Link, link_index, parse_link
-from xenet.datapath.mark import is_ours, is_remnant, is_switch, port_view, words
+from xenet.datapath.mark import is_ours, is_remnant, is_switch, limited_by, port_view, words
 from xenet.datapath.netlink import DELADDR, DELLINK, DELROUTE, NEWADDR, NEWLINK, NEWROUTE
+from xenet.datapath.shaping import KINDS, Shaping
+from xenet.datapath.tc import bucket_for
 from xenet.plan.view import PortView, SwitchView, UplinkView
 
 
@@ -24,6 +28,10 @@ class Table:
         self._ports: dict[int, PortView] = {}
         self._switches: set[int] = set()
         self._remnants: set[int] = set()
+        self._limiters: set[int] = set()
+        self._reshaped: set[int] = set()
+        """Devices with news of buckets and redirections: whose limits these are is known once the devices' own news are decoded."""
+        self.shaping = Shaping()
         self.addresses: defaultdict[int, dict[str, int]] = defaultdict(dict)
         """ifindex -> CIDR -> scope."""
         self.routes: defaultdict[int, set[Route]] = defaultdict(set)
@@ -31,7 +39,14 @@ class Table:
         self._views: dict[int, SwitchView] = {}
         self._touched: set[str] = set()
 
-    def load(self, links: Iterable[bytes], addresses: Iterable[Address], routes: Iterable[Route]) -> None:
+    def load(
+        self,
+        links: Iterable[bytes],
+        addresses: Iterable[Address],
+        routes: Iterable[Route],
+        qdiscs: Iterable[bytes] = (),
+        filters: Iterable[bytes] = (),
+    ) -> None:
         """Take full dumps in place of all that was known."""
         self._pending.clear()
         fresh = {link.index: link for link in map(parse_link, links)}
@@ -40,6 +55,7 @@ class Table:
         for index, link in fresh.items():
             self._put(index, link)
         self._load_layer3(addresses, routes)
+        self._reshaped |= self.shaping.load(qdiscs, filters)
 
     def _load_layer3(self, addresses: Iterable[Address], routes: Iterable[Route]) -> None:
         addressed, routed = self.addresses, self.routes
@@ -61,6 +77,8 @@ class Table:
             self._take_address(kind, message)
         elif kind in (NEWROUTE, DELROUTE):
             self._take_route(kind, message)
+        elif kind in KINDS and (index := self.shaping.take(kind, message)):
+            self._reshaped.add(index)
 
     def _take_address(self, kind: int, message: bytes) -> None:
         address = parse_address(message)
@@ -100,9 +118,15 @@ class Table:
             pending, self._pending = self._pending, {}
             for index, message in pending.items():
                 self._put(index, parse_link(message) if message else None)
+        if self._reshaped:
+            reshaped, self._reshaped = self._reshaped, set()
+            for index in reshaped:
+                self._touch(index)
 
     def _put(self, index: int, link: Link | None) -> None:
         old = self._links.get(index)
+        if link is None:
+            self.shaping.forget(index)
         if old == link:
             return
         if old:
@@ -123,6 +147,7 @@ class Table:
         self._ports.pop(old.index, None)
         self._switches.discard(old.index)
         self._remnants.discard(old.index)
+        self._limiters.discard(old.index)
 
     def _note(self, link: Link) -> None:
         if link.master:
@@ -132,6 +157,8 @@ class Table:
                 self._ports[link.index] = port
             elif is_switch(link):
                 self._switches.add(link.index)
+            elif limited_by(link):
+                self._limiters.add(link.index)
             if is_remnant(link):
                 self._remnants.add(link.index)
 
@@ -150,6 +177,8 @@ class Table:
                 self._touched.add(link.name)
             if master := self._links.get(link.master):
                 self._touched.add(master.name)
+            if port := self._names.get(limited_by(link)):
+                self._touch(port)
 
     def touched(self) -> set[str]:
         """The bridges and NICs that changed since this was last asked."""
@@ -172,9 +201,20 @@ class Table:
         self._pending[index] = message or b""
 
     def remnants(self) -> list[Link]:
-        """Devices of ours that wait for their deletion, or that were left half-made."""
+        """Devices of ours that wait for their deletion, that were left half-made, and limiters that no port's frames go to."""
         self.settle()
-        return [self._links[index] for index in self._remnants]
+        needed = {target for index, target in self.shaping.targets.items() if index in self._ports}
+        return [self._links[index] for index in self._remnants | (self._limiters - needed)]
+
+    def rate(self, port: Link) -> int:
+        """What a port's guest may send, as PortView.rate has it: from the redirection, the device that it leads to, and its bucket."""
+        target = self.shaping.targets.get(port.index)
+        if target is None:
+            return 0
+        limiter, bucket = self._links.get(target), self.shaping.buckets.get(target)
+        if limiter is None or not limiter.up or limited_by(limiter) != port.name or bucket is None or not bucket.rate:
+            return -1
+        return bucket.rate if bucket == bucket_for(bucket.rate, port.mtu) else -1
 
     def members(self, master: int) -> list[Link]:
         self.settle()
@@ -199,7 +239,7 @@ class Table:
     def _build(self, link: Link) -> SwitchView:
         said = words(link.alias)
         members = self._members.get(link.index, set())
-        ports = {port.device: port for index in members if (port := self._ports.get(index))}
+        ports = {port.device: self._limited(index, port) for index in members if (port := self._ports.get(index))}
         nic = self.link(said.get("uplink", ""))
         return SwitchView(
             bridge=link.name,
@@ -212,3 +252,6 @@ class Table:
             addresses=tuple(sorted(cidr for cidr, scope in self.addresses.get(link.index, {}).items() if scope == GLOBAL)),
             routes=tuple(sorted(route.view for route in self.routes.get(link.index, ()))),
         )
+
+    def _limited(self, index: int, port: PortView) -> PortView:
+        return msgspec.structs.replace(port, rate=self.rate(self._links[index])) if index in self.shaping.targets else port

@@ -11,6 +11,7 @@ from xenet.model.types import PREFIX, Ref, ref_of
 from xenet.model.vif import VIF
 from xenet.model.vm import VM
 from xenet.plan.layer3 import addresses_of, routes_of
+from xenet.plan.limit import rate_of
 from xenet.plan.view import GuestView, HostView, PortView, SwitchView, UplinkView
 
 
@@ -59,7 +60,7 @@ def _ports(state: PoolState, host: Ref, network: Network) -> Iterator[PortView]:
 
 
 def _port(vif: VIF, vm: VM, kind: GuestKind) -> PortView:
-    return PortView(port_name(vif, vm, kind), vif.uuid, vm.uuid, int(vif.device), vif.MAC.lower(), vif.MTU, kind)
+    return PortView(port_name(vif, vm, kind), vif.uuid, vm.uuid, int(vif.device), vif.MAC.lower(), vif.MTU, kind, rate=rate_of(vif))
 
 
 def compile_guests(state: PoolState, host: Ref) -> Iterator[GuestView]:
@@ -87,7 +88,7 @@ _READ = {
         {"network", "host", "device", "plugged", "managed", "MAC", "MTU", "management", "gateway", "other_config", "primary_address_type"}
         | {"ip_configuration_mode", "IP", "netmask", "ipv6_configuration_mode", "IPv6", "ipv6_gateway"}
     ),
-    "VIF": frozenset({"network", "VM", "device", "plugged", "MAC", "MTU"}),
+    "VIF": frozenset({"network", "VM", "device", "plugged", "MAC", "MTU", "qos_algorithm_type", "qos_algorithm_params"}),
     "VM": frozenset({"running_on", "domid", "other_config"}),
     "pool": frozenset({"other_config"}),
 }

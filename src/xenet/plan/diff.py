@@ -69,10 +69,10 @@ def _delete(have: SwitchView) -> Step:
 
 
 def _moves(pairs: Iterable[Pair]) -> dict[str, PortView]:
-    """Ports that leave one switch for another with the same device: they keep it."""
+    """Ports that leave one switch for another with the same device, as they are now: they keep it."""
     there = {device: port for want, _ in pairs if want for device, port in want.ports.items()}
     gone = {device: port for want, have in pairs if have for device, port in have.ports.items() if not want or device not in want.ports}
-    return {device: there[device] for device, port in gone.items() if device in there and same_device(there[device], port)}
+    return {device: port for device, port in gone.items() if device in there and same_device(there[device], port)}
 
 
 def _take_away(want: SwitchView | None, have: SwitchView | None, moves: Mapping[str, PortView]) -> Iterator[Step]:
@@ -130,11 +130,18 @@ def _put_in(want: SwitchView, have: SwitchView | None, moves: Mapping[str, PortV
         if current == port:
             continue
         if current is not None and same_device(port, current):
-            yield SetPort(object=port.vif, reason="MTU or state differ", bridge=want.bridge, port=port)
+            yield SetPort(object=port.vif, reason=_differs(port, current), bridge=want.bridge, port=port, rate=current.rate)
         elif device in moves:
-            yield SetPort(object=port.vif, reason="its VIF moved to this network", bridge=want.bridge, port=port)
+            reason = "its VIF moved to this network"
+            yield SetPort(object=port.vif, reason=reason, bridge=want.bridge, port=port, rate=moves[device].rate)
         else:
             yield CreatePort(object=port.vif, reason="its VIF is plugged", bridge=want.bridge, port=port)
+
+
+def _differs(want: PortView, have: PortView) -> str:
+    if (want.mtu, want.up) == (have.mtu, have.up):
+        return "the rate that its VIF may send at"
+    return "MTU or state differ"
 
 
 def _stop_guests(guests: Iterable[tuple[GuestView | None, GuestView | None]]) -> Iterator[Step]:

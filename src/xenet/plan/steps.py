@@ -8,6 +8,7 @@ from typing import ClassVar
 
 import msgspec
 
+from xenet.plan.limit import burst_of, limiter_of, queue_of
 from xenet.plan.view import GuestView, PortView, RouteView, SwitchView, UplinkView
 
 
@@ -94,7 +95,8 @@ class DetachUplink(Step, frozen=True, kw_only=True):
 
 
 class CreatePort(Step, frozen=True, kw_only=True):
-    """The VIF's device (a veth pair whose peer is born in the guest's namespace, or a tap), in the bridge and up on both sides."""
+    """The VIF's device (a veth pair whose peer is born in the guest's namespace, or a tap), limited to its rate before it is in the bridge
+    and up on both sides."""
 
     bridge: str
     port: PortView
@@ -102,23 +104,46 @@ class CreatePort(Step, frozen=True, kw_only=True):
     @property
     def text(self) -> str:
         port = self.port
+        limit = _limit(port, 0)
         if port.kind == "tap":
-            return f"ip tuntap add {port.device} mode tap && ip link set {port.device} mtu {port.mtu} master {self.bridge} up"
-        return (
-            f"ip link add {port.device} mtu {port.mtu} type veth peer name eth{port.index} address {port.mac} netns {port.vm}"
-            f" && ip link set {port.device} master {self.bridge} up"
-        )
+            return _all(f"ip tuntap add {port.device} mode tap", *limit, f"ip link set {port.device} mtu {port.mtu} master {self.bridge} up")
+        pair = f"ip link add {port.device} mtu {port.mtu} type veth peer name eth{port.index} address {port.mac} netns {port.vm}"
+        return _all(pair, *limit, f"ip link set {port.device} master {self.bridge} up")
 
 
 class SetPort(Step, frozen=True, kw_only=True):
-    """An existing device of a VIF: into this bridge (a VIF that moves keeps its device), MTU, up. The guest's end is left alone."""
+    """An existing device of a VIF: into this bridge (a VIF that moves keeps its device), MTU, up, its rate. The guest's end is left alone."""
 
     bridge: str
     port: PortView
+    rate: int = 0
+    """The rate that it is limited to until then, as observed."""
 
     @property
     def text(self) -> str:
-        return f"ip link set {self.port.device} mtu {self.port.mtu} master {self.bridge} up"
+        return _all(f"ip link set {self.port.device} mtu {self.port.mtu} master {self.bridge} up", *_limit(self.port, self.rate))
+
+
+def _all(*commands: str) -> str:
+    return " && ".join(commands)
+
+
+def _limit(port: PortView, now: int) -> tuple[str, ...]:
+    """From this rate to the port's own: what the guest sends makes a detour by a device with a token bucket."""
+    device, limiter = port.device, limiter_of(port.device)
+    if port.rate == now:
+        return ()
+    if not port.rate:
+        return f"tc qdisc del dev {device} ingress", f"ip link del {limiter}"
+    bucket = f"tbf rate {port.rate}bps burst {burst_of(port.rate, port.mtu)} limit {queue_of(port.rate, port.mtu)}"
+    if now > 0:
+        return (f"tc qdisc change dev {limiter} root {bucket}",)
+    return (
+        f"ip link add {limiter} up type ifb",
+        f"tc qdisc add dev {limiter} root {bucket}",
+        f"tc qdisc add dev {device} ingress",
+        f"tc filter add dev {device} ingress protocol all u32 match u32 0 0 action mirred egress redirect dev {limiter}",
+    )
 
 
 class RemovePort(Step, frozen=True, kw_only=True):

@@ -26,6 +26,8 @@ class PortView(msgspec.Struct, frozen=True):
     mtu: int = 1500
     kind: GuestKind = "namespace"
     up: bool = True
+    rate: int = 0
+    """Bytes a second that the guest may send; 0: no limit. Observed, -1 is a limit that is broken: it lets nothing pass, or not at that rate."""
 
 
 def same_device(one: PortView, other: PortView) -> bool:
