@@ -1,11 +1,9 @@
 """Steps 1 to 4 of the tour: external networks, the switch, internal networks, and who sees whom."""
 
-import time
-from collections.abc import Callable
 from contextlib import ExitStack
 
 from xenet.lab import operate
-from xenet.lab.tour.stage import Stage
+from xenet.lab.tour.stage import Stage, soon
 
 
 def external_networks(stage: Stage) -> None:
@@ -90,7 +88,7 @@ def internal_network(stage: Stage) -> None:
     stage.xe("vif-unplug", f"uuid={vifs['vm1']}")
     stage.check(f"{bridge} stays while vm3 is on it", bridge in stage.links("host1"))
     stage.xe("vif-unplug", f"uuid={vifs['vm3']}")
-    stage.check(f"{bridge} goes with the last VIF", _soon(lambda: bridge not in stage.links("host1")))
+    stage.check(f"{bridge} goes with the last VIF", soon(lambda: bridge not in stage.links("host1")))
     for vif in vifs.values():
         stage.xe("vif-destroy", f"uuid={vif}")
     stage.xe("network-destroy", f"uuid={network}")
@@ -141,7 +139,7 @@ def _joined_by_the_cable(stage: Stage) -> None:
     stage.check("with eth2's cable pulled they are not", not stage.ping("vm1", "192.168.10.3"))
     stage.console.print("  [bold cyan]$ xenet lab mend host1/eth2[/]")
     operate.set_cable(stage.run, "host1/eth2", plugged=True)
-    stage.check("and plugged again they are", _soon(lambda: stage.ping("vm1", "192.168.10.3")))
+    stage.check("and plugged again they are", soon(lambda: stage.ping("vm1", "192.168.10.3")))
     for vif in vifs:
         stage.xe("vif-unplug", f"uuid={vif}")
         stage.xe("vif-destroy", f"uuid={vif}")
@@ -161,10 +159,3 @@ def _plugged(stage: Stage, vm: str, network: str, device: int) -> str:
 def _give(stage: Stage, vm: str, device: int, address: str) -> None:
     stage.within(vm, "ip", "address", "add", address, "dev", f"eth{device}")
     stage.quietly(vm, "ip", "link", "set", f"eth{device}", "up")
-
-
-def _soon(true: Callable[[], bool], seconds: float = 5.0) -> bool:
-    deadline = time.monotonic() + seconds
-    while not (found := true()) and time.monotonic() < deadline:
-        time.sleep(0.05)
-    return found

@@ -154,6 +154,14 @@ class Stage:
         watch.lines = [line for line in said.splitlines() if line]
 
 
+def soon(true: Callable[[], bool], seconds: float = 5.0) -> bool:
+    """Whether it becomes so within that time; what the kernel does by itself has no reply to wait for."""
+    deadline = time.monotonic() + seconds
+    while not (found := true()) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    return found
+
+
 def _wait_until_listening(capture: "subprocess.Popen[str]") -> None:
     """tcpdump says `listening on` when it sees every packet from then on. Raises CommandFailed."""
     if capture.stderr is None:
