@@ -111,6 +111,22 @@ def test_a_nic_that_is_not_there_is_refused(wire: tuple[Namespace, Namespace], t
     assert process.returncode == 1
 
 
+def test_two_agents_do_not_share_a_host(wire: tuple[Namespace, Namespace], tmp_path: Path) -> None:
+    """With a state directory each they would undo each other's work for ever."""
+    host, _ = wire
+    host.ip("address", "flush", "dev", "eth0")
+    first = xenet(host, tmp_path / "first", "--nics", "eth0")
+    try:
+        assert ready_line(first)
+        before = host.ip("-br", "link")
+        second = xenet(host, tmp_path / "second", "--nics", "eth0")
+        assert "keeps this host's networking" in second.communicate(timeout=30)[1]
+        assert second.returncode == 1
+        assert host.ip("-br", "link") == before
+    finally:
+        assert finish(first)[0] == 0
+
+
 def test_a_stream_lives_through_take_over_kill_restart_and_down(wire: tuple[Namespace, Namespace], tmp_path: Path) -> None:
     host, router = wire
     mac = links(host)["eth0"]["address"]

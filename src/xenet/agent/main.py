@@ -5,9 +5,10 @@ import ctypes
 import logging
 import os
 import signal
+import socket
 import time
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -30,6 +31,8 @@ log = logging.getLogger("xenet.agent")
 PR_SET_PDEATHSIG = 1
 ONE_AT_A_TIME = 5.0
 """Seconds that a new agent waits for the one before it, which may be about to end."""
+ALONE = "\0xenet-agent"
+"""An abstract Unix socket's name (unix(7)): such names belong to a network namespace, so who has it has that host."""
 
 
 class Settings(msgspec.Struct, frozen=True):
@@ -157,18 +160,38 @@ def end_with(parent: int) -> None:
 
 
 def keep_alone(state: Path) -> int:
-    """The lock that one agent or `down` at a time has on a host. Raises InUse when another one keeps it."""
+    """The lock that one agent or `down` at a time has on a state directory. Raises InUse when another one keeps it."""
+
+    def lock() -> int:
+        fd = held.take(state / "agent.pid")
+        os.write(fd, f"{os.getpid()}\n".encode())
+        return fd
+
+    return in_turn(lock, held.Held, lambda: f"an agent keeps this host already: pid {held.holder(state / 'agent.pid')}; end it first")
+
+
+def keep_namespace() -> int:
+    """The name that one agent or `down` at a time has in its network namespace: two with different state directories would undo each
+    other's work for ever. Raises InUse."""
+
+    def bind() -> int:
+        name = socket.socket(socket.AF_UNIX)
+        name.bind(ALONE)
+        return name.detach()
+
+    return in_turn(bind, OSError, lambda: "an agent with another --state keeps this host's networking; end it first")
+
+
+def in_turn(take: Callable[[], int], taken: type[Exception], why: Callable[[], str]) -> int:
+    """What one process at a time can take; the one before may be about to end. Raises InUse."""
     until = time.monotonic() + ONE_AT_A_TIME
     while True:
         try:
-            lock = held.take(state / "agent.pid")
-        except held.Held:
+            return take()
+        except taken:
             if time.monotonic() > until:
-                raise InUse(f"an agent keeps this host already: pid {held.holder(state / 'agent.pid')}; end it first") from None
+                raise InUse(why()) from None
             time.sleep(0.05)
-        else:
-            os.write(lock, f"{os.getpid()}\n".encode())
-            return lock
 
 
 def run(settings: Settings) -> None:
@@ -179,6 +202,8 @@ def run(settings: Settings) -> None:
     keep_alone(settings.state)
     if settings.netns:
         enter_netns(settings.netns)
+    if settings.datapath != "fake":
+        keep_namespace()
     datapath, guests, backend = open_host(settings)
     checkpoint = prepare(settings, datapath)
     asyncio.run(serve(settings, datapath, guests, backend, checkpoint))
@@ -190,6 +215,8 @@ def take_down(settings: Settings) -> list[str]:
     keep_alone(settings.state)
     if settings.netns:
         enter_netns(settings.netns)
+    if settings.datapath != "fake":
+        keep_namespace()
     datapath, guests, _ = open_host(settings)
     failures = give_back(datapath, guests, Checkpoint(settings.state / "checkpoint.json"))
     datapath.close()
