@@ -109,6 +109,6 @@ def _echo(target: str, wait: float) -> bool:
     return False
 
 
-def ping(source: Namespace, target: str, wait: float = 5.0) -> bool:
-    """Whether an echo request from this namespace is answered within so many seconds (asked again every 0.1 s)."""
+def ping(source: Callable[..., bool], target: str, wait: float = 5.0) -> bool:
+    """Whether an echo request from this namespace (what runs a function there) is answered within so many seconds (asked again every 0.1 s)."""
     return source(_echo, target, wait)

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -121,6 +122,10 @@ def settled(site: Site) -> bool:
     return bool(record["currently_attached"] == site.is_port() == (site.bridge in devices))
 
 
+def destroy(world: Pool, network: str) -> None:
+    world.api.network.destroy(network)
+
+
 def moments(last: int = 400) -> Iterator[int]:
     yield from range(1, last, STEP)
 
@@ -151,11 +156,11 @@ def prepare(site: Site, verb: str) -> None:
 
 @pytest.mark.parametrize("victim", ["server", "host1"])
 def test_kill_in_a_network_destroy(site: Site, undisturbed: None, tmp_path: Path, victim: str) -> None:
-    world = site.pool
+    world, vif = site.pool, ""
     for moment in moments():
         network = world.network("doomed")
         vif = world.vif(site.vm, network, "7")
-        if not struck(world, victim, tmp_path / "mark", moment, lambda network=network: world.api.network.destroy(network)):
+        if not struck(world, victim, tmp_path / "mark", moment, partial(destroy, world, network)):
             break
         there = {"network": network in world.api.network.get_all(), "VIF": vif in world.api.VIF.get_all()}
         assert there["network"] == there["VIF"]
