@@ -9,7 +9,7 @@ from tests.verbs.world import ABSENT, World
 from xenet.model.change import Draft
 from xenet.model.hidden import Operation
 from xenet.model.host import Host
-from xenet.model.invariants import violations
+from xenet.model.invariants import violations, warnings
 from xenet.model.network import Network
 from xenet.model.pif import PIF
 from xenet.model.pool import Pool
@@ -91,7 +91,9 @@ BROKEN = {
     "a VIF that is not as it shall be": (with_(idle_vif(), plugged=False), "shall be unplugged and is plugged"),
     "a VIF attached to a halted VM": (with_(idle_vif(), VM=one(VM, "halted").ref), "attached to a VM that is Halted"),
     "a VIF without its PIF": (with_(pif_of_eth1(), plugged=False), "whose PIF is not plugged"),
-    "a VIF where its network is not": (with_(pif_of_eth1(), host=OTHER_HOST), "whose PIF is not plugged"),
+}
+SPLIT = {
+    "a VIF where its network is not": (with_(pif_of_eth1(), host=OTHER_HOST), "which has no PIF on it"),
     "an internal network on two hosts": (
         with_(one(VM, "vm"), running_on=OTHER_HOST, resident_on=OTHER_HOST),
         "has no PIF, and is in use on 2 hosts",
@@ -100,7 +102,7 @@ BROKEN = {
 
 
 def test_a_pool_at_work_is_well():
-    assert violations(GOOD) == []
+    assert violations(GOOD) == warnings(GOOD) == []
     assert violations(PoolState()) == []
 
 
@@ -113,12 +115,21 @@ def test_what_is_broken_is_said(name):
     assert any(said in line for line in found), found
 
 
+@pytest.mark.parametrize("name", SPLIT)
+def test_a_network_in_parts_is_worth_a_warning(name):
+    breaks, said = SPLIT[name]
+    draft = Draft(GOOD)
+    breaks(draft)
+    assert violations(draft.state) == []
+    assert any(said in line for line in warnings(draft.state))
+
+
 @pytest.mark.parametrize("name", ["assume_network_is_shared", "managed"])
 def test_a_network_may_say_that_it_is_shared(name):
     draft = Draft(GOOD)
     draft.update(one(VM, "vm"), running_on=OTHER_HOST, resident_on=OTHER_HOST)
     draft.update(one(Network, "internal"), **({"managed": False} if name == "managed" else {"other_config": {name: "true"}}))
-    assert not any("is in use on" in line for line in violations(draft.state))
+    assert not any("has no PIF, and" in line for line in warnings(draft.state))
 
 
 def test_what_a_client_may_set_may_point_anywhere():

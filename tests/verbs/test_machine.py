@@ -13,7 +13,7 @@ from xenet.model.classes import STORED
 from xenet.model.errors import Failure
 from xenet.model.hidden import Operation
 from xenet.model.host import Host
-from xenet.model.invariants import violations
+from xenet.model.invariants import violations, warnings
 from xenet.model.network import Network
 from xenet.model.pif import PIF
 from xenet.model.state import PoolState, state_of
@@ -37,8 +37,11 @@ def without_counters(state: PoolState) -> dict[tuple[str, Ref], dict[str, Any]]:
     return {(r.xenapi, r.ref): {k: v for k, v in msgspec.structs.asdict(r).items() if k not in keep} for r, keep in records}
 
 
-def check(state: PoolState) -> None:
+def check(state: PoolState, *, whole: bool = True) -> None:
+    """`whole`: no NIC was forgotten, so no network can have fallen apart."""
     assert violations(state) == []
+    if whole:
+        assert warnings(state) == []
     draft = Draft(state)
     for cls in (VM, VIF):
         for record in state.all(cls):
@@ -48,6 +51,8 @@ def check(state: PoolState) -> None:
 
 
 class Pool(RuleBasedStateMachine):
+    whole = True
+
     def __init__(self) -> None:
         super().__init__()
         self.world = World()
@@ -132,7 +137,7 @@ class Pool(RuleBasedStateMachine):
 
     @invariant()
     def all_is_well(self) -> None:
-        check(self.world.state)
+        check(self.world.state, whole=self.whole)
 
     @invariant()
     def indexes_are_those_of_the_records(self) -> None:
@@ -176,13 +181,32 @@ class Pool(RuleBasedStateMachine):
         try:
             for host in now.get(Operation, operation).waiting:
                 self.world.report(host)
-            check(self.world.state)
+            check(self.world.state, whole=self.whole)
             self.world.state = now
             self.world.give_up(operation, Failure("CANNOT_CONTACT_HOST"))
-            check(self.world.state)
+            check(self.world.state, whole=self.whole)
         finally:
             self.world.state = now
 
 
+class PoolWithNics(Pool):
+    """The same, while NICs are forgotten and found again."""
+
+    whole = False
+
+    @rule(n=pick, plugged=st.booleans())
+    def forget(self, n: int, plugged: bool) -> None:
+        self.attempt("PIF.forget" if plugged else "PIF.db_forget", self.any(PIF, n))
+
+    @rule(n=pick, device=st.sampled_from(["eth0", "eth1"]), managed=st.booleans())
+    def introduce(self, n: int, device: str, managed: bool) -> None:
+        self.attempt("PIF.introduce", self.any(Host, n), "", device, managed)
+
+    @rule(n=pick)
+    def scan(self, n: int) -> None:
+        self.attempt("PIF.scan", self.any(Host, n))
+
+
 TestPool = Pool.TestCase
-TestPool.settings = settings(stateful_step_count=50, phases=[Phase.generate])
+TestPoolWithNics = PoolWithNics.TestCase
+TestPool.settings = TestPoolWithNics.settings = settings(stateful_step_count=50, phases=[Phase.generate])

@@ -25,6 +25,11 @@ def violations(state: PoolState) -> list[str]:
     return [text for rule in _RULES for text in rule(state)]
 
 
+def warnings(state: PoolState) -> list[str]:
+    """VMs that cannot reach each other though their network is the same: a NIC was forgotten under them, as XenServer allows."""
+    return list(networks_are_whole(state))
+
+
 def _name(record: Record) -> str:
     return f"{record.xenapi} {record.uuid}"
 
@@ -55,7 +60,8 @@ def _references(type_: APIType, value: Any) -> Iterator[tuple[str, Ref]]:
 def operations_lock_their_objects(state: PoolState) -> Iterator[str]:
     """A record's current_operations name the task of the operation that holds it, and every operation shows on its records."""
     held = {(op.task, ref) for op in state.all(Operation) for ref in op.objects}
-    lockable: dict[Ref, Any] = {r.ref: r for cls in STORED.values() if "current_operations" in cls.__struct_fields__ for r in state.all(cls)}
+    # Of a host only its facts are held, which have its reference.
+    lockable: dict[Ref, Any] = {record.ref: record for cls in (VM, VIF) for record in state.all(cls)}
     shown = {(Ref(task), ref) for ref, record in lockable.items() for task in record.current_operations}
     for task, ref in shown - held:
         yield f"{ref}: current_operations name task {task}, of which no operation holds this record"
@@ -74,7 +80,8 @@ def operations_are_alone(state: PoolState) -> Iterator[str]:
             yield f"{_name(op)}: waits for no host"
         if state.find(Task, op.task) is None:
             yield f"{_name(op)}: its task is gone"
-        if any(not _exists(state, ref) for ref in (*op.objects, *op.needs, *op.keeps)):
+        revived = {edit.ref for edit in op.undo if edit.before is None}
+        if any(ref not in revived and not _exists(state, ref) for ref in (*op.objects, *op.keeps)):
             yield f"{_name(op)}: a record that it counts on is gone"
 
 
@@ -89,7 +96,8 @@ def names_are_unique(state: PoolState) -> Iterator[str]:
     """One PIF per network and host, one physical PIF per NIC, one VIF per VM and device, one network per bridge, one VM per domain, one pool."""
     once: list[tuple[str, Any]] = [("pool", "") for _ in state.all(Pool)]
     for pif in state.all(PIF):
-        once.append(("PIFs on network and host", (pif.network, pif.host)))
+        if pif.managed:  # unmanaged ones of a host all lie on one network, as in XenServer
+            once.append(("PIFs on network and host", (pif.network, pif.host)))
         if pif.physical:
             once.append(("physical PIFs of host and NIC", (pif.host, pif.device)))
     once += [("VIFs of VM and device", (vif.VM, vif.device)) for vif in state.all(VIF)]
@@ -145,14 +153,22 @@ def _plugged(value: bool) -> str:
 
 
 def pifs_carry_their_vifs(state: PoolState) -> Iterator[str]:
-    """A plugged VIF's network has its PIF plugged on that host, where it has one anywhere; an internal one is in use on one host."""
+    """Where a VIF is plugged, the host's PIF on that network is plugged too."""
     for network in state.all(Network):
         homes = _homes(state, network)
-        pifs = {pif.host: pif for pif in state.where(PIF, "network", network.ref)}
-        for host in homes if pifs else ():
-            if host not in pifs or (pifs[host].managed and not pifs[host].plugged):
-                yield f"{_name(network)}: in use on {host}, whose PIF is not plugged"
+        for pif in state.where(PIF, "network", network.ref):
+            if pif.host in homes and pif.managed and not pif.plugged:
+                yield f"{_name(network)}: in use on {pif.host}, whose PIF is not plugged"
+
+
+def networks_are_whole(state: PoolState) -> Iterator[str]:
+    """A network that has PIFs is in use only where it has one; one without is in use on one host, unless it says that it is shared."""
+    for network in state.all(Network):
+        homes = _homes(state, network)
+        pifs = {pif.host for pif in state.where(PIF, "network", network.ref)}
         shared = not network.managed or network.other_config.get("assume_network_is_shared") == "true"
+        for host in sorted(homes - pifs) if pifs else ():
+            yield f"{_name(network)}: in use on {host}, which has no PIF on it"
         if not pifs and len(homes) > 1 and not shared:
             yield f"{_name(network)}: has no PIF, and is in use on {len(homes)} hosts"
 

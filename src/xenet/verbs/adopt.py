@@ -9,6 +9,7 @@ from xenet.model.network import Network
 from xenet.model.pif import PIF, PIFMetrics
 from xenet.model.task import EPOCH
 from xenet.model.types import Ref
+from xenet.verbs.attach import hosts_using
 from xenet.verbs.call import Work
 
 NAME_LIMIT = 15
@@ -33,7 +34,7 @@ def adopt_nics(work: Work, host: Ref) -> None:
 
 def introduce_nic(work: Work, host: Ref, nic: NIC, *, plugged: bool = True, managed: bool = True) -> PIF:
     """The PIF of a NIC. An address that the NIC brought along (--take-over) makes it the management interface; `managed` false: xenet
-    knows it and keeps its hands off."""
+    knows it and keeps its hands off. Where VMs run on its network already, it is plugged in any case, or they would be cut off."""
     network = external_network(work, nic.device) if managed else unmanaged_network(work, nic.device)
     metrics = work.put(new_metrics(work.call.entropy.uuid(), nic))
     pif = work.put(
@@ -49,7 +50,7 @@ def introduce_nic(work: Work, host: Ref, nic: NIC, *, plugged: bool = True, mana
             physical=True,
             currently_attached=False,
             properties={"gro": "on"},
-            plugged=plugged and managed,
+            plugged=managed and (plugged or host in hosts_using(work.state, network.ref)),
             managed=managed,
         )
     )

@@ -8,7 +8,6 @@ from xenet.model.guests import default_kind, kind_of, port_name
 from xenet.model.hidden import Operation
 from xenet.model.host import Host
 from xenet.model.network import Network, NetworkLockingMode, NetworkPurpose
-from xenet.model.pif import PIF
 from xenet.model.pool import Pool
 from xenet.model.state import PoolState
 from xenet.model.types import NetworkRef, OfRecord, Ref, StrMap
@@ -68,17 +67,18 @@ def take_bridge_name(work: Work) -> str:
 
 @message("network")
 def destroy(call: Call, self: NetworkRef) -> Outcome:
-    """VIFs that are not attached go with the network, as in XenServer."""
+    """VIFs that are not attached go with the network, as in XenServer. What is on its way off the network may come back."""
     state = call.state
     network = state.get(Network, self)
     vifs = state.where(VIF, "network", self)
     in_use = [vif.ref for vif in vifs if vif.currently_attached or vif.plugged or vif.current_operations]
-    in_use += [ref for operation in state.where(Operation, "keeps", self) for ref in operation.objects]
+    coming_back = [operation.objects[0] for operation in state.where(Operation, "keeps", self)]
+    in_use += [ref for ref in coming_back if state.find(VIF, ref) is not None]
     if in_use:
         raise Failure("NETWORK_CONTAINS_VIF", *in_use)
-    pifs = state.where(PIF, "network", self)
+    pifs = [*state.refs_where("PIF", "network", self), *coming_back]
     if pifs:
-        raise Failure("NETWORK_CONTAINS_PIF", *(pif.ref for pif in pifs))
+        raise Failure("NETWORK_CONTAINS_PIF", *pifs)
     if network.other_config.get("is_host_internal_management_network") == "true":
         raise Failure("CANNOT_DESTROY_SYSTEM_NETWORK", self)
     work = Work(call)

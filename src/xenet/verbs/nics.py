@@ -4,6 +4,7 @@ A NIC that was forgotten is remembered as such: a restart does not adopt it agai
 touches nothing of it.
 """
 
+from xenet.model.derived import VLAN as VLANRecord
 from xenet.model.errors import Failure, not_allowed
 from xenet.model.hidden import NIC, HostFacts
 from xenet.model.host import Host
@@ -12,7 +13,7 @@ from xenet.model.pif import PIF, IPMode, IPv6Mode, PIFMetrics
 from xenet.model.types import EMPTY, NULL, BondRef, HostRef, NetworkRef, PIFRef, PrimaryAddressType, Ref, StrMap, StrSet, VLANRef
 from xenet.verbs.adopt import introduce_nic, new_metrics
 from xenet.verbs.allowed import check_unheld
-from xenet.verbs.attach import check_live
+from xenet.verbs.attach import check_live, find_pif
 from xenet.verbs.call import Call, Outcome, Work
 from xenet.verbs.registry import message
 from xenet.verbs.vif import check_mac
@@ -22,7 +23,7 @@ from xenet.verbs.vif import check_mac
 def scan(call: Call, host: HostRef) -> Outcome:
     """A PIF, not plugged, for each NIC of the host that has none, one forgotten earlier too. PIFs of NICs that are gone stay."""
     work = Work(call)
-    facts = call.state.get(HostFacts, call.state.get(Host, host).ref)
+    facts = _facts(call, host)
     known = _physical_devices(call, host)
     for nic in facts.nics:
         if nic.device not in known:
@@ -39,7 +40,7 @@ def introduce(call: Call, host: HostRef, MAC: str, device: str, managed: bool = 
         check_mac(mac)
     if device in _physical_devices(call, call.state.get(Host, host).ref):
         raise Failure("DUPLICATE_PIF_DEVICE_NAME", device)
-    facts = call.state.get(HostFacts, host)
+    facts = _facts(call, host)
     nic = next((nic for nic in facts.nics if nic.device == device and mac in ("", nic.mac)), None)
     if nic is None:
         raise Failure("COULD_NOT_FIND_NETWORK_INTERFACE_WITH_SPECIFIED_DEVICE_NAME_AND_MAC_ADDRESS", device, mac)
@@ -54,17 +55,20 @@ def forget(call: Call, self: PIFRef) -> Outcome:
     """The NIC leaves its bridge and is on no network; the network stays, without a PIF here."""
     pif = call.state.get(PIF, self)
     check_forgettable(call, pif)
+    check_unheld(call.state, pif)
+    facts = _facts(call, pif.host)
     work = Work(call)
     work.delete(pif)
     metrics = call.state.find(PIFMetrics, pif.metrics)
     if metrics is not None:
         work.delete(metrics)
     if pif.physical:
-        _remember(work, pif.host, (*call.state.get(HostFacts, pif.host).forgotten, pif.device))
+        _remember(work, pif.host, (*facts.forgotten, pif.device))
     if not pif.managed or not (pif.plugged or pif.currently_attached):
         return work.outcome()
     check_live(call.state, pif.host)
-    return work.await_host(pif.host, [(pif, "forget")], lambda draft: None)
+    work.keep(call.state.get(Network, pif.network))
+    return work.await_host(pif.host, [(pif, "forget"), (facts, "forget")], lambda draft: None)
 
 
 def check_forgettable(call: Call, pif: PIF) -> None:
@@ -83,6 +87,14 @@ def check_forgettable(call: Call, pif: PIF) -> None:
         raise Failure("CANNOT_FORGET_SRIOV_LOGICAL", pif.ref)
     if back(pif.ref, PIF.sriov_physical_PIF_of):
         raise Failure("PIF_SRIOV_STILL_EXISTS", pif.ref)
+
+
+def _facts(call: Call, host: Ref) -> HostFacts:
+    """What the host said of its NICs. While one is being forgotten, no other PIF comes in its place: a failure brings it back.
+    Raises OTHER_OPERATION_IN_PROGRESS."""
+    facts = call.state.get(HostFacts, call.state.get(Host, host).ref)
+    check_unheld(call.state, facts)
+    return facts
 
 
 def _physical_devices(call: Call, host: Ref) -> set[str]:
@@ -122,11 +134,18 @@ def db_introduce(  # noqa: PLR0913 - XenServer's parameters
     managed: bool = True,
     properties: StrMap = EMPTY,
 ) -> Outcome:
-    """The records alone, unplugged: nothing on the host changes. bond_slave_of is ignored, as in XenServer."""
+    """The records alone, unplugged: nothing on the host changes. bond_slave_of is ignored, as in XenServer.
+    Raises DUPLICATE_PIF_DEVICE_NAME [device], NETWORK_ALREADY_CONNECTED [host, pif]."""
     call.state.get(Network, network)
+    if physical and device in _physical_devices(call, host):
+        raise Failure("DUPLICATE_PIF_DEVICE_NAME", device)
+    if VLAN_master_of != NULL:
+        call.state.get(VLANRecord, VLAN_master_of)
+    taken = find_pif(call.state, network, host)
+    if taken is not None:
+        raise Failure("NETWORK_ALREADY_CONNECTED", host, taken.ref)
     work = Work(call)
-    facts = call.state.find(HostFacts, call.state.get(Host, host).ref)
-    nic = next((nic for nic in facts.nics if nic.device == device), None) if facts else None
+    nic = next((nic for nic in _facts(call, host).nics if nic.device == device), None)
     metrics = work.put(new_metrics(call.entropy.uuid(), nic or NIC(device=device, mac=MAC)))
     pif = work.put(
         PIF(
