@@ -2,7 +2,8 @@
 
 from xenet.lab import operate
 from xenet.lab.topology import Host
-from xenet.lab.tour.stage import CommandFailed, Stage, soon
+from xenet.lab.tour.stage import XE, CommandFailed, Stage, soon
+from xenet.lab.up import PASSWORD
 
 STORAGE = "10.1.0.{}"
 """The storage interfaces' addresses; they exist in the lab's namespaces only."""
@@ -47,6 +48,7 @@ def _management_moves(stage: Stage, host: Host, storage: str) -> None:
     stage.xe("host-management-reconfigure", f"pif-uuid={storage}")
     moved = stage.xe("host-param-get", f"uuid={uuid}", "param-name=address")
     stage.check(f"the pool knows {host.name} by {moved}", moved == STORAGE.format(1))
+    stage.check(f"and the API answers there: {host.name}'s neighbour asks it", soon(lambda: _api_answers(stage, STORAGE.format(1))))
     stage.check("a management interface is not unplugged", _refusal(stage, "PIF carries management", "pif-unplug", f"uuid={storage}"))
     stage.check("its old address is still there", stage.ping("router", host.management.partition("/")[0]))
     stage.xe("host-management-reconfigure", f"pif-uuid={management}")
@@ -90,6 +92,16 @@ def _the_administrators(stage: Stage, host: Host) -> None:
     stage.check("xenet works beside it, and `ip -j -d address show eth2` is the same to the letter", _picture(stage, host) == before)
     for where, device, address in ((host.name, "eth2", "10.2.0.1/24"), ("router", "eth0", "10.2.0.254/24")):
         stage.within(where, "ip", "address", "delete", address, "dev", device)
+
+
+def _api_answers(stage: Stage, address: str) -> bool:
+    """Whether the second host can log in there, at the port where the server listens."""
+    port = stage.run.ready.read_text().split()[0].rpartition(":")[2].rstrip("/")
+    try:
+        hosts = stage.quietly(stage.lab.hosts[1].name, *XE, "-s", f"http://{address}:{port}", "-u", "root", "-pw", PASSWORD, "host-list", "--minimal")
+    except CommandFailed:
+        return False
+    return len(hosts.split(",")) == len(stage.lab.hosts)
 
 
 def _pif(stage: Stage, name: str, host: Host, nic: int) -> str:
