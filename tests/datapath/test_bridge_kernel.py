@@ -202,7 +202,7 @@ def wish(random: Random, host: Host) -> list[SwitchView]:
     for view in views:
         if (number := random.randrange(-1, 3)) >= 0:
             renamed = f"{view.vif}-{random.randrange(3)}" if random.random() < 0.3 else view.vif  # another VIF of the same name
-            chosen[number].append(structs.replace(view, vif=renamed))
+            chosen[number].append(structs.replace(view, vif=renamed, rate=random.choice((0, 0, 102400, 12_800_000))))
     here = [number for number in range(3) if chosen[number] or random.random() < 0.5]
     return [external(host, *chosen[0], addresses=random_addresses(random)) if n == 0 else switch(n, *chosen[n]) for n in here]
 

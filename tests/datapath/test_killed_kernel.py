@@ -14,6 +14,7 @@ from tests.netns import ping
 pytestmark = pytest.mark.kernel
 AGENT = """
 import os, sys
+from msgspec import structs
 from tests.datapath.bridge_host import port, switch, tap
 from xenet.datapath.bridge import BridgeDatapath
 from xenet.plan.diff import diff_host
@@ -23,6 +24,7 @@ from xenet.plan.view import HostView, UplinkView
 guests = sys.argv[1:]
 datapath = BridgeDatapath(lambda vm: os.open(guests[int(vm.removeprefix("vm-")) - 1], os.O_RDONLY))
 ports = [*(port(vm, index) for vm in (1, 2) for index in range(12)), tap(3), tap(4)]
+ports = [structs.replace(view, rate=102400 * (view.index % 2)) for view in ports]
 views = [HostView({"xapi0": switch(0, *ports[n:], uplink=UplinkView("eth0")), "xapi1": switch(1, *ports[:n])}) for n in (0, 5, 26)] + [HostView()]
 print("on", flush=True)
 while True:
