@@ -20,7 +20,7 @@ Xe = Callable[[str], str]
 @pytest.fixture(scope="module")
 def runner(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Runner]:
     state = tmp_path_factory.mktemp("state")
-    command = f"{sys.executable} -m xenet.cli.xenet serve --state {state} --listen 127.0.0.1:0 --datapath fake --store memory"
+    command = f"{sys.executable} -m xenet.cli.xenet serve --state {state} --listen 127.0.0.1:0 --datapath fake --nics eth0,eth1 --store memory"
     environ = {**os.environ, "XENET_PASSWORD": "secret"}
     with subprocess.Popen(shlex.split(command), env=environ, stdout=subprocess.PIPE, text=True) as server:
         try:
@@ -86,6 +86,83 @@ def test_fields(xe: Xe, runner: Runner) -> None:
     assert xe(f"network-param-get uuid={network} param-name=tags") == ""
     assert xe(f"network-param-get uuid={network} param-name=other-config") == ""
     xe(f"network-destroy uuid={network}")
+
+
+def test_a_nic_is_forgotten_and_found_again(xe: Xe, runner: Runner) -> None:
+    host, network = xe("host-list --minimal"), xe("network-list bridge=xenbr1 --minimal")
+    assert xe(f"pif-forget uuid={xe('pif-list device=eth1 --minimal')}") == ""
+    assert xe(f"pif-list host-uuid={host} params=device --minimal") == "eth0"
+    missing = runner(f"pif-introduce host-uuid={host} device=eth7")
+    assert (missing.status, missing.out, missing.err) == (1, "", "The host has no such NIC.\ndevice: eth7\nmac: \n")
+    pif = xe(f"pif-introduce host-uuid={host} device=eth1 mac=02:00:00:00:00:01")
+    listed = "params=device,managed,currently-attached,network-uuid"
+    assert [line.split(": ")[1] for line in xe(f"pif-list uuid={pif} {listed}").splitlines()] == ["eth1", "true", "false", network]
+    twice = runner(f"pif-introduce host-uuid={host} device=eth1")
+    assert (twice.status, twice.err) == (1, "The host has a PIF with this device already.\ndevice: eth1\n")
+    xe(f"pif-forget uuid={pif}")
+    unmanaged = xe(f"pif-introduce host-uuid={host} device=eth1 managed=no")
+    refused = runner(f"pif-plug uuid={unmanaged}")
+    assert (refused.status, refused.err) == (1, f"The PIF is not managed, so it is left as it is.\nPIF: {unmanaged} (eth1)\n")
+    xe(f"pif-forget uuid={unmanaged}")
+    assert xe(f"pif-scan host-uuid={host}") == ""
+    found = xe("pif-list device=eth1 --minimal")
+    xe(f"pif-db-forget uuid={found}")
+    xe(f"pif-scan host-uuid={host}")
+    again = xe("pif-list device=eth1 --minimal")
+    assert len({pif, unmanaged, found, again}) == 4
+    xe(f"pif-plug uuid={again}")
+    assert xe(f"pif-param-get uuid={again} param-name=currently-attached") == "true"
+    assert runner(f"pif-db-forget uuid={again}").err.startswith("This is not allowed now.\nreason: the PIF is plugged")
+    assert runner("pif-scan").err == "Required parameter not found: host-uuid\nFor usage run: 'xe help pif-scan'\n"
+
+
+ADDRESS_FIELDS = "device,IP-configuration-mode,IP,netmask,gateway,IPv6-configuration-mode,IPv6,IPv6-gateway,DNS"
+ADDRESSED = """\
+device ( RO)                     : eth1
+      IP-configuration-mode ( RO): Static
+                         IP ( RO): 10.1.0.1
+                    netmask ( RO): 255.255.255.0
+                    gateway ( RO): 10.1.0.254
+    IPv6-configuration-mode ( RO): Static
+                       IPv6 ( RO): 2001:db8::1/64
+               IPv6-gateway ( RO): 2001:db8::254
+                        DNS ( RO): 2001:db8::53,10.1.0.53"""
+
+
+def test_addresses_of_a_pif(xe: Xe, runner: Runner) -> None:
+    pif = xe("pif-list device=eth1 --minimal")
+    wrong = {
+        "": "Required parameter not found: mode\nFor usage run: 'xe help pif-reconfigure-ip'\n",
+        "mode=sometimes": "Error: Expected one of 'None', 'DHCP', 'Static', got sometimes\n",
+        "mode=static": "A parameter is not an IP address.\nparameter: IP\n",
+        "mode=static IP=10.1.0.1 netmask=255.0.255.0": f"The host could not configure the PIF.\nPIF: {pif} (eth1)\nmsg: 255.0.255.0 is no netmask\n",
+    }
+    for arguments, said in wrong.items():
+        outcome = runner(f"pif-reconfigure-ip uuid={pif} {arguments}")
+        assert (outcome.status, outcome.out, outcome.err) == (1, "", said)
+    assert xe(f"pif-reconfigure-ip uuid={pif} mode=STATIC ip=10.1.0.1 netmask=255.255.255.0 gateway=10.1.0.254 dns=10.1.0.53") == ""
+    assert xe(f"pif-reconfigure-ipv6 uuid={pif} mode=static IPv6=2001:db8::1/64 gateway=2001:db8::254 DNS=2001:db8::53") == ""
+    assert xe(f"pif-list uuid={pif} params={ADDRESS_FIELDS}") == ADDRESSED
+    xe(f"pif-reconfigure-ipv6 uuid={pif} mode=none")
+    xe(f"pif-reconfigure-ip uuid={pif} mode=none")
+    assert xe(f"pif-list uuid={pif} params=IP,IP-configuration-mode --minimal") == "None"
+
+
+def test_management_moves_and_ends(xe: Xe, runner: Runner) -> None:
+    pif, host = xe("pif-list device=eth1 --minimal"), xe("host-list --minimal")
+    network = xe(f"pif-param-get uuid={pif} param-name=network-uuid")
+    refused = runner(f"host-management-reconfigure pif-uuid={pif}")
+    assert (refused.status, refused.err) == (1, f"The PIF has no IP configuration (mode None).\nPIF: {pif} (eth1)\n")
+    # of the loopback's, since the agent has the API answer there, whatever its data plane
+    xe(f"pif-reconfigure-ip uuid={pif} mode=static IP=127.1.0.1 netmask=255.255.255.0")
+    for command in (f"host-management-reconfigure pif-uuid={pif}", f"pool-management-reconfigure network-uuid={network}"):
+        assert xe(command) == ""
+        assert xe(f"host-param-get uuid={host} param-name=address") == "127.1.0.1"
+        assert runner(f"pif-reconfigure-ip uuid={pif} mode=none").err == f"The PIF carries management; move that away first.\nPIF: {pif} (eth1)\n"
+        assert xe("host-management-disable") == "", "a local session, for which root needs no password here"
+        assert xe("pif-list management=true --minimal") == xe(f"host-param-get uuid={host} param-name=address") == ""
+    assert runner("host-emergency-management-reconfigure interface=xenbr0").err == "The host is not in emergency mode.\n"
+    xe(f"pif-reconfigure-ip uuid={pif} mode=none")
 
 
 @pytest.mark.parametrize(
