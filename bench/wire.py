@@ -53,9 +53,14 @@ def _echo(media: bytes, answer: bytes) -> ASGIApp:
     return app
 
 
+def echo_apps() -> list[ASGIApp]:
+    """An echo of each kind."""
+    return [_echo(media, answer) for _, _, media, answer in KINDS.values()]
+
+
 async def _serve() -> None:
     """Ports of the API and of each kind's echo, on one line; ends with its standard input."""
-    apps = [make_app(_getter), *(_echo(media, answer) for _, _, media, answer in KINDS.values())]
+    apps = [make_app(_getter), *echo_apps()]
     print(*[await Listeners(app).open_tcp("127.0.0.1", 0) for app in apps], flush=True)
     await asyncio.to_thread(sys.stdin.read)
 
