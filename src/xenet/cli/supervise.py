@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from xenet.server.main import Server, Settings, serve
+from xenet.server.sessions import PENALTY
 
 log = logging.getLogger("xenet")
 RESTART_AFTER = 1.0
@@ -52,7 +53,8 @@ def server_settings(options: dict[str, Any]) -> Settings:
     host, port = options["listen"]
     file: Path | None = options["password_file"]
     password = file.read_text().strip() if file else os.environ.get("XENET_PASSWORD", "")
-    return Settings(options["state"], host, port, options["store"], options["tls"], password, options["www"])
+    penalty = float(os.environ.get("XENET_LOGIN_PENALTY", PENALTY))  # for tests, which cannot wait that long
+    return Settings(options["state"], host, port, options["store"], options["tls"], password, options["www"], penalty)
 
 
 async def _ready(server: Server, serving: asyncio.Task[None], keeping: asyncio.Task[None] | None) -> None:

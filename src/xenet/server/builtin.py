@@ -147,9 +147,12 @@ _register_getters()
 
 @builtin("event", APIType("any"), name="from")
 async def from_(context: Context, classes: StrSet, token: str, timeout: float) -> dict[str, Any]:
-    """Events since the token, at the latest after `timeout` seconds; an empty token stands for the beginning of all."""
-    wants = subscription(classes)
-    return await context.events.since(wants, token, timeout, context.sessions.end_of(context.session))
+    """Events since the token, at the latest after `timeout` seconds; an empty token stands for the beginning of all.
+    Raises SESSION_INVALID [session] when the session ends meanwhile."""
+    batch = await context.events.since(subscription(classes), token, timeout, context.sessions.end_of(context.session))
+    if batch is None:
+        raise Failure("SESSION_INVALID", context.session)
+    return batch
 
 
 @builtin("event", STRING)
@@ -181,7 +184,10 @@ async def unregister(context: Context, classes: StrSet) -> None:
 
 @builtin("event", APIType("set", of=APIType("record", name="event")), name="next")
 async def next_(context: Context) -> list[dict[str, Any]]:
-    """Blocks until something happens. Raises SESSION_NOT_REGISTERED [session], EVENTS_LOST when the log no longer reaches back."""
+    """Blocks until something happens. A timestamp is a Unix time in seconds.
+
+    Raises SESSION_NOT_REGISTERED [session], EVENTS_LOST when the log no longer reaches back.
+    """
     while True:
         known = _registered(context)
         if context.store.log_since(revision_of(known.token)) is None:
@@ -190,8 +196,8 @@ async def next_(context: Context) -> list[dict[str, Any]]:
         batch = await from_(context, known.classes, known.token, NEXT_WAIT)
         context.sessions.registered[digest(context.session)] = Registered(known.classes, batch["token"])
         if batch["events"]:
-            events: list[dict[str, Any]] = batch["events"]
-            return events
+            timestamp = str(context.sessions.now().timestamp())
+            return [{**event, "timestamp": timestamp} for event in batch["events"]]
 
 
 def _registered(context: Context) -> Registered:

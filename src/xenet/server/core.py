@@ -14,10 +14,11 @@ from xenet.model.host import Host
 from xenet.model.types import Ref
 from xenet.store.base import Store
 from xenet.verbs.attach import check_live
-from xenet.verbs.call import PATIENCE, Call, Entropy, Outcome, Question, Work, new_task, xml_result
+from xenet.verbs.call import PATIENCE, Call, Entropy, Outcome, Question, Work, new_task
 from xenet.verbs.host import all_gone
 from xenet.verbs.registry import Message
 from xenet.verbs.report import Ended, News, give_up, take_report, timeout_failure
+from xenet.wire import xmlrpc
 
 log = logging.getLogger("xenet.server")
 
@@ -85,14 +86,13 @@ class Core:
         return self._finished_task(message, Change(), value=result)
 
     def _finished_task(self, message: Message, change: Change, value: Any = "", failure: Failure | None = None) -> Ref:
-        self.store.commit(change)
         work = Work(self.call(message.full_name))
         task = work.put(new_task(work.call, f"Async.{message.full_name}"))
-        result = xml_result(value) if isinstance(value, str) else ""
+        result = xmlrpc.encode_value(value) if value not in ("", None) else ""
         status = "failure" if failure else "success"
         error = tuple(failure.description) if failure else ()
         work.update(task, status=status, progress=1.0, finished=self.now(), result=result, error_info=error)
-        self.store.commit(work.change())
+        self.store.commit(Change((*change.edits, *work.change().edits)))
         return task.ref
 
     async def _settled(self, operation: Ref) -> None:

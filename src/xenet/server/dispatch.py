@@ -12,6 +12,7 @@ from xenet.server.sessions import Sessions
 from xenet.verbs.catalogue import MESSAGES
 from xenet.verbs.registry import Message
 from xenet.wire import values
+from xenet.wire.xmlrpc import Fault
 
 ALIVE = "system.isAlive:"
 OWN = {message.cls for message in BUILTIN.values()}
@@ -59,12 +60,15 @@ class Dispatcher:
 
 
 def find(method: str) -> tuple[Message, bool]:
-    """The message by its name, `class.message` or `class_message`, and whether it is asked for as a task. Raises MESSAGE_METHOD_UNKNOWN."""
+    """The message by its name, `class.message` or `class_message`, and whether it is asked for as a task. Raises MESSAGE_METHOD_UNKNOWN,
+    and Fault for a task where the message has no such form, as XenServer does."""
     asynchronous = method.startswith("Async.")
     name = method.removeprefix("Async.")
     message = MESSAGES.get(name) or BUILTIN.get(name) or _UNDERSCORED.get(name)
-    if message is None or (asynchronous and not message.asynchronous):
+    if message is None:
         raise Failure("MESSAGE_METHOD_UNKNOWN", method)
+    if asynchronous and not message.asynchronous:
+        raise Fault(1, f"{message.full_name} has no asynchronous form")
     return message, asynchronous
 
 

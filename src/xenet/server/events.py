@@ -75,8 +75,8 @@ class Events:
             self._news.set()
             self._news = asyncio.Event()
 
-    async def since(self, wants: Subscription, token: str, timeout: float, over: asyncio.Event) -> dict[str, Any]:
-        """The batch for a token, at the latest after `timeout` seconds. Raises SESSION_INVALID when the session ends meanwhile."""
+    async def since(self, wants: Subscription, token: str, timeout: float, over: asyncio.Event) -> dict[str, Any] | None:
+        """The batch for a token, at the latest after `timeout` seconds; None when the session is over before."""
         since = revision_of(token)
         until = asyncio.get_running_loop().time() + max(0.0, timeout)
         while True:
@@ -87,7 +87,7 @@ class Events:
                 return self._batch(wants, events, state)
             await _first_of(news, over, left)
             if over.is_set():
-                raise Failure("SESSION_INVALID", "")
+                return None
 
     def _collect(self, wants: Subscription, since: int, state: PoolState) -> list[dict[str, Any]]:
         entries = self.store.log_since(since) if since >= 0 else None

@@ -217,6 +217,11 @@ def encode_bare(value: Any) -> bytes:
     return f"{_HEAD}<params><param>{_encode(value)}</param></params></methodResponse>".encode()
 
 
+def encode_value(value: Any) -> str:
+    """One value alone, as task.result holds it on every wire. Raises TypeError."""
+    return _encode(value)
+
+
 def encode_fault(code: int, text: str) -> bytes:
     """A fault as XML-RPC defines it; XenServer sends one only for `Async.` before a message that has no such form."""
     members = f"<member><name>faultCode</name><value><int>{code}</int></value></member><member><name>faultString</name>{_encode(text)}</member>"
