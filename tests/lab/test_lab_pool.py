@@ -148,6 +148,14 @@ def test_a_capture_sees_the_frames_of_a_guest(labs: Path) -> None:
     assert " > " in said
 
 
+def test_an_agent_that_was_killed_is_started_again(labs: Path) -> None:
+    assert _lab(labs, "revive") == ""
+    os.kill(int((labs / "lab" / "processes" / "host1" / process.PID).read_text()), signal.SIGKILL)
+    assert "host1 (no agent)" in _lab(labs, "status")
+    assert _lab(labs, "revive") == "host1 has an agent again\n"
+    assert "(no agent)" not in _lab(labs, "status")
+
+
 def test_a_lab_that_is_up_is_not_made_again_and_not_cleaned(labs: Path) -> None:
     assert "lab lab is here already" in _lab(labs, "up", status=1)
     assert _lab(labs, "clean") == ""
@@ -220,7 +228,7 @@ def test_it_runs_in_a_user_namespace(tmp_path: Path) -> None:
     assert _processes_of(tmp_path) == []
 
 
-@pytest.mark.parametrize("command", ["up", "down", "clean", "status", "ping-all", "graph", "exec", "cut", "mend", "capture"])
+@pytest.mark.parametrize("command", ["up", "down", "clean", "status", "ping-all", "graph", "exec", "cut", "mend", "capture", "revive"])
 def test_every_command_has_help_with_an_example(command: str) -> None:
     said = CliRunner().invoke(lab, [command, "--help"])
     assert said.exit_code == 0

@@ -122,6 +122,19 @@ def bring_up(run: "Run", topology: "Lab", datapath: str) -> str:
 
 @lab.command()
 @named
+def revive(run: "Run") -> None:
+    """Start the agents of hosts again that were killed: they find their host as it is and bring it up to date.
+
+    Example: xenet lab revive
+    """
+    from xenet.lab import up as raising
+
+    for host in raising.revive(run):
+        click.echo(f"{host} has an agent again")
+
+
+@lab.command()
+@named
 def down(run: "Run") -> None:
     """Take a lab away: its processes, namespaces, devices and files. Also what is left of one.
 

@@ -97,6 +97,19 @@ def check_agents(run: Run, lab: Lab) -> None:
             raise LabError(f"{name} ended: {process.last_words(run.process(name))}")
 
 
+def revive(run: Run) -> list[str]:
+    """Start the agents that ended again, and wait for their hosts; the names of these. Raises LabError."""
+    lab = run.lab()
+    dead = [host for host in lab.hosts if not process.is_running(run.process(host.name))]
+    for host in dead:
+        start_agent(run, host, Options())
+    if dead:
+        with Client.connect(str(run.socket)) as client:
+            client.login()
+            pool.wait_for_hosts(client, lab.hosts, lambda: check_agents(run, lab))
+    return [host.name for host in dead]
+
+
 def down(run: Run) -> None:
     """Everything of the lab away: processes, guests, namespaces (and with them every device), files. Idempotent; not stopped half-way by Ctrl-C."""
     with _undisturbed():
