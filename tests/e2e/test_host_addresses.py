@@ -116,6 +116,18 @@ def test_static_routes_of_a_network(site: Site) -> None:
     until(lambda: json.loads(site.host.ip("-j", "route", "show", "192.0.2.0/24")) == [])
 
 
+def test_static_routes_wait_for_an_address(site: Site) -> None:
+    """The hosts of a pool share the network's routes, and not all of them have an address there."""
+    api, pif = site.pool.api, site.pif("eth1")
+    api.network.set_other_config(site.pool.external("xenbr1"), {"static-routes": "192.0.2.0/24/10.1.0.254,198.51.100.0/24/10.9.0.254"})
+    api.PIF.unplug(pif)
+    api.PIF.plug(pif)
+    assert api.PIF.get_currently_attached(pif) is True
+    assert json.loads(site.host.ip("-j", "route", "show", "dev", "xenbr1")) == []
+    static(site, "eth1", "10.1.0.1")
+    assert [route["dst"] for route in json.loads(site.host.ip("-j", "route", "show", "proto", "static"))] == ["192.0.2.0/24"]
+
+
 @pytest.mark.parametrize(
     ("arguments", "error"),
     [

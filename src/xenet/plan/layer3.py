@@ -28,8 +28,11 @@ def dhcp_clients(state: PoolState, host: Ref) -> dict[str, tuple[str, str]]:
 
 
 def routes_of(state: PoolState, network: Network, pif: PIF) -> tuple[RouteView, ...]:
-    """The default route, where this PIF has it, and the network's other_config:static-routes."""
-    return tuple(sorted({*_default_routes(state, pif), *_static_routes(network)}))
+    """The default route, where this PIF has it, and of the network's other_config:static-routes those whose gateway is on a subnet of the
+    PIF's: on a host without an address there, or without one yet, they would be refused, and the switch's other settings with them."""
+    subnets = [ip_interface(address).network for address in addresses_of(pif)]
+    static = (route for route in _static_routes(network) if any(ip_address(route.gateway) in subnet for subnet in subnets))
+    return tuple(sorted({*_default_routes(state, pif), *static}))
 
 
 def _default_routes(state: PoolState, pif: PIF) -> Iterator[RouteView]:
