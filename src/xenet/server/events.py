@@ -4,6 +4,7 @@ A token is the revision up to which its bearer has heard. Many changes of one ob
 """
 
 import asyncio
+import re
 from collections.abc import Iterable
 from typing import Any
 
@@ -18,6 +19,7 @@ from xenet.model.types import Record, Ref
 from xenet.store.base import LogEntry, Store
 from xenet.verbs.generic import view
 
+_TOKEN = re.compile("([0-9]{1,20}),[0-9]{1,20}")
 CLASSES = {cls.xenapi.lower(): cls for cls in PUBLIC}
 ORDER = {"add": 0, "mod": 1, "del": 2}
 
@@ -56,10 +58,10 @@ def revision_of(token: str) -> int:
     """The revision of a token; -1 for the empty one, which asks for everything. Raises EVENT_FROM_TOKEN_PARSE_FAILURE [token]."""
     if token == "":
         return -1
-    first, comma, second = token.partition(",")
-    if not (comma and first.isdecimal() and second.isdecimal()):
+    found = _TOKEN.fullmatch(token)
+    if found is None:
         raise Failure("EVENT_FROM_TOKEN_PARSE_FAILURE", token)
-    return int(first)
+    return int(found[1])
 
 
 class Events:
