@@ -1,6 +1,7 @@
 """The loop acts on what the server and the kernel say, on what failed and on what is out of service; and says what became of it."""
 
 import asyncio
+from collections.abc import Sequence
 from itertools import cycle
 from typing import Any
 
@@ -14,7 +15,7 @@ from tests.plan.states import STATES
 from xenet.agent import loop as module
 from xenet.datapath.fake import FakeDatapath
 from xenet.link.messages import Answer, Ask, Delta, Report
-from xenet.plan.steps import CreatePort
+from xenet.plan.steps import CreatePort, Step, StepFailure
 
 
 def test_a_snapshot_is_made_true_and_reported(play: Play) -> None:
@@ -129,6 +130,31 @@ def steps_to_router() -> list[Any]:
     steps = rig.go_to(ROUTER)
     rig.close()
     return steps
+
+
+@pytest.mark.parametrize("times", [1, 2])
+def test_what_fails_as_drift_is_mended_is_logged_only_when_it_fails_twice(
+    play: Play, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch, times: int
+) -> None:
+    """Of a device that somebody deletes the kernel first says that it is down, so the first attempt may meet nothing."""
+
+    async def script(scene: Scene) -> None:
+        fake, left = scene.rig.datapath, [times]
+        do = fake.do
+
+        def failing(steps: Sequence[Step]) -> list[StepFailure]:
+            if left[0]:
+                left[0] -= 1
+                fake.fail_at(1, "there is no such device")
+            return do(steps)
+
+        await scene.settled()
+        monkeypatch.setattr(fake, "do", failing)
+        fake.disturb("br-red", None)
+        await until(lambda: not left[0] and scene.rig.is_as(TWO))
+        assert ["there is no such device" in text for text in caplog.messages].count(True) == times - 1
+
+    play(script)
 
 
 def test_a_guest_that_does_not_start_is_tried_again(play: Play) -> None:

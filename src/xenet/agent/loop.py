@@ -6,7 +6,7 @@ the server said last, and the loop tries to reach it again.
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from enum import Enum
 from pathlib import Path
 from typing import TypeAlias
@@ -79,6 +79,10 @@ class Loop:
         self._channel: Channel[FromServer] | None = None
         self._said = Report(-1)
         """The facts, leases and failures that the server knows of."""
+        self._failed: set[str] = set()
+        """What failed in the last turn."""
+        self._logged: set[str] = set()
+        """What of it stands in the log."""
         self._timers: dict[Wake, asyncio.TimerHandle] = {}
 
     async def run(self) -> None:
@@ -223,8 +227,7 @@ class Loop:
     def _report(self, told: bool) -> None:
         """When the server asked, and when something else became of the host by itself."""
         now, said = self._now(), self._said
-        for uuid, text in now.failures.items() - said.failures.items():
-            log.warning("%s: %s", uuid, text)
+        self._log_failures(now.failures, told)
         news = msgspec.structs.replace(now, revision=said.revision) != said
         if self._channel and self.keeper.replica.told and (told or news):
             nics, leases = (None if now.nics == said.nics else now.nics), (None if now.leases == said.leases else now.leases)
@@ -243,6 +246,16 @@ class Loop:
         unheard = {uuid for uuid, lease in leases.items() if (pif := state.find(PIF, ref_of(uuid))) and lease.address.partition("/")[0] != pif.IP}
         pending = tuple(sorted(self.dhcp.waiting() | unheard))
         return Report(state.revision, {**keeper.failures, **self.dhcp.failures()}, keeper.facts(), leases, pending)
+
+    def _log_failures(self, failures: Mapping[str, str], told: bool) -> None:
+        """Each once. What fails as drift is mended must fail twice: of a device that somebody deletes the kernel first says that it is down,
+        so the first attempt may well meet nothing."""
+        for uuid in failures.keys() - self._logged:
+            if told or uuid in self._failed or uuid not in self.keeper.failures:
+                log.warning("%s: %s", uuid, failures[uuid])
+                self._logged.add(uuid)
+        self._logged &= failures.keys()
+        self._failed = set(failures)
 
     def _reap(self) -> None:
         try:
