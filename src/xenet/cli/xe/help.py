@@ -29,9 +29,8 @@ _SELECTORS = {
 _SAMPLES = {
     "device": "0",
     "vlan": "100",
-    "mode": "static",
-    "IP": "192.0.2.10",
-    "netmask": "255.255.255.0",
+    "pif-introduce device": "eth1",
+    "interface": "xenbr0",
     "name-label": "green",
     "param-name": "other-config",
     "param-key": "colour",
@@ -44,6 +43,10 @@ _SAMPLES = {
 _RESTS = {
     "param-add": " colour=green",
     "list": " --minimal",
+    "pif-reconfigure-ip": " IP=192.0.2.10 netmask=255.255.255.0",
+    "pif-reconfigure-ipv6": " IPv6=2001:db8::10/64",
+    "vif-configure-ipv4": " address=192.0.2.10/24",
+    "vif-configure-ipv6": " address=2001:db8::10/64",
     "event-wait": " name-label=vm1 power-state=running",
 }
 
@@ -86,7 +89,7 @@ def _notes(command: Command) -> list[str]:
 
 def example(command: Command) -> str:
     """A command line that could be typed, with made-up values."""
-    chosen = [f"{arg.name}={_sample(arg)}" for arg in command.args if arg.default is None]
+    chosen = [f"{arg.name}={_sample(command, arg)}" for arg in command.args if arg.default is None]
     action = command.name.removeprefix(f"{command.table.name}-") if command.table else command.name
     selector = [f"{command.selector}={command.selector}1"] if command.selector else []
     return " ".join(["xe", command.name, *selector, *chosen]) + _RESTS.get(action, "") + _setting(command)
@@ -100,10 +103,12 @@ def _setting(command: Command) -> str:
     return f" {column.name}{':KEY' if column.is_map else ''}=VALUE"
 
 
-def _sample(arg: Arg) -> str:
-    if "|" in arg.kind:
-        return arg.kind.split("|")[-1].lower()
-    return _SAMPLES.get(arg.name, "UUID" if arg.kind.startswith(("ref", "uuid")) else "VALUE")
+def _sample(command: Command, arg: Arg) -> str:
+    choices = arg.kind.split("|")
+    if len(choices) > 1:
+        return "static" if "Static" in choices else choices[-1].lower()
+    named = _SAMPLES.get(f"{command.name} {arg.name}") or _SAMPLES.get(arg.name)
+    return named or ("UUID" if arg.kind.startswith(("ref", "uuid")) else "VALUE")
 
 
 def _spelled(arg: Arg) -> str:

@@ -62,8 +62,8 @@ _VIFS = (
 _PIFS = (
     Command("pif-plug", "Bring a PIF up.", (_UUID_PIF,), "PIF.plug"),
     Command("pif-unplug", "Take a PIF down.", (_UUID_PIF,), "PIF.unplug"),
-    Command("pif-scan", "Look for new NICs on a host.", (_HOST,), "PIF.scan"),
-    Command("pif-forget", "Forget a NIC; it is left unmanaged.", (_UUID_PIF,), "PIF.forget"),
+    Command("pif-scan", "Introduce every NIC of a host that has no PIF.", (_HOST,), "PIF.scan"),
+    Command("pif-forget", "Forget a NIC: it leaves its network and is left alone until it is introduced again.", (_UUID_PIF,), "PIF.forget"),
     Command("pif-db-forget", "Forget a PIF in the database only.", (_UUID_PIF,), "PIF.db_forget", hidden=True),
     Command(
         "pif-introduce",
@@ -175,7 +175,13 @@ _POOL = (
 
 _HOSTS = (
     Command("host-management-reconfigure", "Move management of a host to a PIF.", (_PIF,), "host.management_reconfigure"),
-    Command("host-management-disable", "Take this host off the management network.", (), "host.management_disable", local=True),
+    Command(
+        "host-management-disable",
+        "Leave this host without a management interface; its local socket stays open.",
+        (),
+        "host.management_disable",
+        local=True,
+    ),
     Command(
         "host-emergency-management-reconfigure",
         "Move management of this host to an interface, in emergency mode.",
