@@ -46,6 +46,8 @@ class Address(click.ParamType[tuple[str, int]]):
 def nic_names(_: click.Context, __: click.Parameter, value: str | None) -> tuple[str, ...]:
     """`--nics eth0,eth1`; `all`: every physical one, which agents spell as none named."""
     names = tuple(name.strip() for name in (value or "").split(",") if name.strip())
+    if not names:
+        raise click.BadParameter("name the NICs, such as eth0,eth1, or all")
     return () if names == ("all",) else names
 
 
