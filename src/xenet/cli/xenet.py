@@ -28,7 +28,17 @@ def cli(verbose: bool) -> None:
 
 def main() -> None:
     """The program. Every trouble that a user can mend is one line, exit status 1 (refused or failed) or 2 (wrong usage)."""
-    cli()
+    try:
+        status = cli(standalone_mode=False)
+    except click.exceptions.NoArgsIsHelpError as nothing:
+        nothing.show()
+        status = nothing.exit_code
+    except click.ClickException as wrong:
+        click.echo(f"xenet: {wrong.format_message()}", err=True)
+        status = wrong.exit_code
+    except click.Abort:
+        status = 130
+    sys.exit(status or 0)
 
 
 class Address(click.ParamType[tuple[str, int]]):
@@ -39,7 +49,7 @@ class Address(click.ParamType[tuple[str, int]]):
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, int]:
         host, colon, port = str(value).rpartition(":")
         if not colon or not host or not port.isdecimal() or int(port) > 65535:
-            self.fail(f"{value!r} is not ADDRESS:PORT, such as 127.0.0.1:0", param, ctx)
+            self.fail(f"{value!r} is not ADDRESS:PORT with a port from 0 to 65535, such as 127.0.0.1:0", param, ctx)
         return host.strip("[]"), int(port)
 
 
@@ -60,7 +70,7 @@ def agent_options(command: Any) -> Any:
         click.option("--netns", default="", help="The host's network namespace: a name of `ip netns` or a path."),
         click.option("--name", default=os.uname().nodename, show_default=True, help="The host's name-label."),
         click.option("--nics", default="all", callback=nic_names, show_default=True, help="The NICs to manage: eth0,eth1, or all."),
-        click.option("--state", type=click.Path(path_type=Path, file_okay=False), required=True, help="Where this host's state is kept."),
+        click.option("--state", type=click.Path(path_type=Path, file_okay=False, resolve_path=True), required=True, help="Where this host's state is kept."),
     ):
         command = option(command)
     return command
@@ -81,7 +91,7 @@ def agent(**options: Any) -> None:
 
 
 @cli.command()
-@click.option("--state", type=click.Path(path_type=Path, file_okay=False, exists=True), required=True, help="The --state of `serve` or `agent`.")
+@click.option("--state", type=click.Path(path_type=Path, file_okay=False, exists=True, resolve_path=True), required=True, help="The --state of `serve` or `agent`.")
 @click.option("--netns", default="", help="The host's network namespace, as it was given to `serve`.")
 @click.option("--datapath", type=click.Choice(["auto", "bridge", "fake"]), default="auto")
 def down(state: Path, netns: str, datapath: str) -> None:

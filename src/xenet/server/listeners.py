@@ -62,6 +62,9 @@ class Listeners:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # accepted sockets inherit it (tcp(7))
             sock.bind(address)
             await self.open_socket(sock, tls=tls)
+        except OSError as error:
+            sock.close()
+            raise OSError(error.errno, f"cannot listen on {host} port {port}: {error.strerror}") from error
         except BaseException:
             sock.close()
             raise
