@@ -41,6 +41,10 @@ def main() -> None:
     sys.exit(status or 0)
 
 
+FOLDER = click.Path(path_type=Path, file_okay=False, resolve_path=True)
+FOLDER_THERE = click.Path(path_type=Path, file_okay=False, resolve_path=True, exists=True)
+
+
 class Address(click.ParamType[tuple[str, int]]):
     """ADDRESS:PORT, port 0 for a free one."""
 
@@ -70,7 +74,7 @@ def agent_options(command: Any) -> Any:
         click.option("--netns", default="", help="The host's network namespace: a name of `ip netns` or a path."),
         click.option("--name", default=os.uname().nodename, show_default=True, help="The host's name-label."),
         click.option("--nics", default="all", callback=nic_names, show_default=True, help="The NICs to manage: eth0,eth1, or all."),
-        click.option("--state", type=click.Path(path_type=Path, file_okay=False, resolve_path=True), required=True, help="Where this host's state is kept."),
+        click.option("--state", type=FOLDER, required=True, help="Where this host's state is kept."),
     ):
         command = option(command)
     return command
@@ -91,7 +95,7 @@ def agent(**options: Any) -> None:
 
 
 @cli.command()
-@click.option("--state", type=click.Path(path_type=Path, file_okay=False, exists=True, resolve_path=True), required=True, help="The --state of `serve` or `agent`.")
+@click.option("--state", type=FOLDER_THERE, required=True, help="The --state of `serve` or `agent`.")
 @click.option("--netns", default="", help="The host's network namespace, as it was given to `serve`.")
 @click.option("--datapath", type=click.Choice(["auto", "bridge", "fake"]), default="auto")
 def down(state: Path, netns: str, datapath: str) -> None:
