@@ -338,3 +338,13 @@ def test_destroy_leaves_the_network(world, host):
     network = world.network()
     world.call("VIF.destroy", world.vif(world.vm(), network))
     assert world.state.find(Network, network) is not None
+
+
+def test_an_unmanaged_networks_bridge_is_none_of_ours(world, host):
+    network = world.network(bridge="br-ext", managed=False)
+    vm, _ = world.running(world.network(), on=host)
+    made = world.vif(vm, network, "1")
+    assert world.refusal("VIF.plug", made) == ["BRIDGE_NOT_AVAILABLE", "br-ext"]
+    halted = world.vm()
+    world.vif(halted, network)
+    assert world.refusal("VM.start_on", halted, host, False, False) == ["BRIDGE_NOT_AVAILABLE", "br-ext"]

@@ -28,7 +28,7 @@ BODY_LIMIT = 16 * 2**20
 """Bytes of a request's body."""
 BARE = frozenset({"system.listMethods"})
 """Answered in XML-RPC without Status and Value, as in XenServer."""
-LONG_POLLS = frozenset({"event.from", "event.next"})
+LONG_POLLS = frozenset({"event.from", "event.next", "event_from", "event_next"})
 """What only waits: cancelled when its client goes away. Every other call is carried to its end, as in XenServer."""
 
 

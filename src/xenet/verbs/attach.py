@@ -65,7 +65,10 @@ def check_live(state: PoolState, host: Ref) -> None:
 
 
 def bring_up(work: Work, host: Ref, network: Network) -> None:
-    """Want the host's PIF on this network plugged. Raises CANNOT_PLUG_BOND_SLAVE [pif], OTHER_OPERATION_IN_PROGRESS."""
+    """Want the host's PIF on this network plugged. Raises BRIDGE_NOT_AVAILABLE [bridge] for an unmanaged network, whose bridge xenet may
+    not touch; CANNOT_PLUG_BOND_SLAVE [pif], OTHER_OPERATION_IN_PROGRESS."""
+    if not network.managed:
+        raise Failure("BRIDGE_NOT_AVAILABLE", network.bridge)
     pif = find_pif(work.state, network.ref, host)
     if pif is None:
         return
