@@ -22,8 +22,8 @@ class Step(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def text(self) -> str:
-        """The equivalent command."""
-        raise NotImplementedError  # pragma: no cover - every step says its own
+        """The equivalent command; where there is none, the step's name."""
+        return type(self).__name__
 
 
 class StartGuest(Step, frozen=True, kw_only=True):
