@@ -11,6 +11,7 @@ from rich.console import Console
 from xenet.guests.base import GuestError
 from xenet.lab.run import LabError, find_run
 from xenet.lab.topology import default_lab
+from xenet.lab.tour.limits import rate_limit
 from xenet.lab.tour.networks import external_networks, internal_network, isolation_and_routing, switching
 from xenet.lab.tour.nics import management_and_storage, unmanaged_nic
 from xenet.lab.tour.stage import Stage
@@ -25,7 +26,7 @@ STEPS: tuple[Step | str, ...] = (
     "a VLAN network: comes with VLANs",
     "a bond: comes with bonds",
     management_and_storage,
-    "a VIF limited to N kB/s: comes with rate limits",
+    rate_limit,
     unmanaged_nic,
     "a live migration: comes with live migration",
 )
