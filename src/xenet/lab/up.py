@@ -63,11 +63,10 @@ def up(run: Run, lab: Lab, options: Options, say: Say) -> str:
     namespace.loopback_up()  # In a fresh user namespace it is down, and the server answers there.
     line = start_server(run, options)
     say("agents")
-    for host in lab.hosts:
-        start_agent(run, host, options)
     with Client.connect(str(run.socket)) as client:
         client.login()
-        pool.wait_for_hosts(client, lab.hosts, lambda: check_agents(run, lab))
+        for hosts in (lab.hosts[:1], lab.hosts[1:]):  # the first to come is the pool's coordinator, the same one each time
+            bring_hosts(run, hosts, options, client)
         say("virtual machines")
         pool.create_vms(client, lab)
     operate.ensure_addresses(run, lab)
@@ -90,23 +89,27 @@ def start_agent(run: Run, host: Host, options: Options) -> None:
     process.start(run.process(host.name), command, {})
 
 
-def check_agents(run: Run, lab: Lab) -> None:
-    """Raises LabError with the last words of an agent, or the server, that ended."""
-    for name in (SERVER, *(host.name for host in lab.hosts)):
+def bring_hosts(run: Run, hosts: tuple[Host, ...], options: Options, client: Client) -> None:
+    """Start the agents of these hosts, and wait until the hosts are there. Raises LabError."""
+    for host in hosts:
+        start_agent(run, host, options)
+    pool.wait_for_hosts(client, hosts, lambda: check_agents(run, hosts))
+
+
+def check_agents(run: Run, hosts: tuple[Host, ...]) -> None:
+    """Raises LabError with the last words of an agent of these hosts, or the server, that ended."""
+    for name in (SERVER, *(host.name for host in hosts)):
         if not process.is_running(run.process(name)):
             raise LabError(f"{name} ended: {process.last_words(run.process(name))}")
 
 
 def revive(run: Run) -> list[str]:
     """Start the agents that ended again, and wait for their hosts; the names of these. Raises LabError."""
-    lab = run.lab()
-    dead = [host for host in lab.hosts if not process.is_running(run.process(host.name))]
-    for host in dead:
-        start_agent(run, host, Options())
+    dead = tuple(host for host in run.lab().hosts if not process.is_running(run.process(host.name)))
     if dead:
         with Client.connect(str(run.socket)) as client:
             client.login()
-            pool.wait_for_hosts(client, lab.hosts, lambda: check_agents(run, lab))
+            bring_hosts(run, dead, Options(), client)
     return [host.name for host in dead]
 
 
