@@ -73,6 +73,13 @@ class PIF(Record, frozen=True, kw_only=True):
     """Wanted: the host shall have this PIF up, on its bridge."""
 
 
+def primary_address(pif: PIF) -> str:
+    """The host's address on this PIF, of the PIF's primary type, without its prefix; empty where it has none."""
+    if pif.primary_address_type == "IPv4":
+        return pif.IP
+    return next((address.partition("/")[0] for address in pif.IPv6 if address), "")
+
+
 class PIFMetrics(Record, frozen=True, kw_only=True):
     """Link state and identity of a NIC, as its host reports them. speed is in Mbit/s, 0 when unknown."""
 

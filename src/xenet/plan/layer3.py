@@ -5,7 +5,7 @@ from ipaddress import ip_address, ip_interface, ip_network
 
 from xenet.model.netmask import prefix_of
 from xenet.model.network import Network
-from xenet.model.pif import PIF
+from xenet.model.pif import PIF, primary_address
 from xenet.model.state import PoolState
 from xenet.model.types import Ref
 from xenet.plan.view import RouteView
@@ -55,9 +55,7 @@ def gateway_pif(state: PoolState, host: Ref) -> Ref | None:
 def management_address(state: PoolState, host: Ref) -> str:
     """Where the host is reached; empty where it has no management interface or no address yet."""
     pif = next((pif for pif in state.where(PIF, "host", host) if pif.management), None)
-    if pif is None:
-        return ""
-    return pif.IP if pif.primary_address_type == "IPv4" else next((a.partition("/")[0] for a in pif.IPv6 if a), "")
+    return primary_address(pif) if pif else ""
 
 
 def has_mode(pif: PIF) -> bool:

@@ -8,7 +8,7 @@ from xenet.model.errors import Failure
 from xenet.model.hidden import Lease
 from xenet.model.host import Host
 from xenet.model.netmask import netmask_of, prefix_of
-from xenet.model.pif import PIF, IPMode, IPv6Mode
+from xenet.model.pif import PIF, IPMode, IPv6Mode, primary_address
 from xenet.model.types import PIFRef, PrimaryAddressType, Ref
 from xenet.verbs.attach import check_live
 from xenet.verbs.call import Call, Outcome, Work
@@ -104,12 +104,6 @@ def management_address(draft: Draft, pif: PIF) -> None:
     now = draft.state.get(PIF, pif.ref)
     if now.management:
         draft.update(draft.state.get(Host, now.host), address=primary_address(now))
-
-
-def primary_address(pif: PIF) -> str:
-    if pif.primary_address_type == "IPv4":
-        return pif.IP
-    return next((address.partition("/")[0] for address in pif.IPv6 if address), "")
 
 
 def _version(text: str) -> int:
