@@ -22,7 +22,8 @@ PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("benc
 KINDS = ("flowchart", "graph", "sequenceDiagram", "stateDiagram-v2", "classDiagram", "erDiagram")
 WALK_S = 300
 """Seconds for the README's walk: five minutes, as it promises."""
-ELSEWHERE = re.compile(r"pypi\.|pythonhosted|registry\.|docker\.io|ghcr\.|proxy\.golang|crates\.io|npmjs|(?<![\w$}.])/(?:work|home|root|tmp|Users)/")
+ELSEWHERE = re.compile(r"\b(?:pypi|registry|ghcr|docker|proxy|crates)\.[a-z]|hosted\.org|npmjs|(?<![\w$}.])/(?:work|home|root|tmp|Users)/")
+"""Hosts of package registries, and paths that only one machine has."""
 _FENCE = re.compile(r"^```(\S*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 _HEADING = re.compile(r"^#+ (.*)$", re.MULTILINE)
