@@ -2,13 +2,14 @@
 
 from xenet.model.change import Draft
 from xenet.model.errors import Failure
+from xenet.model.hidden import HostFacts
 from xenet.model.host import Host
 from xenet.model.network import Network
-from xenet.model.pif import PIF
+from xenet.model.pif import PIF, primary_address
 from xenet.model.pool import Pool
 from xenet.model.types import NULL, NetworkRef, PIFRef, Ref
-from xenet.verbs.addresses import management_address
-from xenet.verbs.attach import check_live, find_pif
+from xenet.verbs.allowed import check_unheld
+from xenet.verbs.attach import check_live, configured_mtu, find_pif
 from xenet.verbs.call import Call, Outcome, Work
 from xenet.verbs.registry import message
 
@@ -38,34 +39,48 @@ def check_fit(pif: PIF) -> None:
 
 
 def _managed_by(work: Work, pifs: list[PIF]) -> Outcome:
-    hosts = [pif.host for pif in pifs]
     for pif in pifs:
         check_live(work.state, pif.host)
-        _move_flag(work, pif.host, pif.ref)
-        work.update(pif, plugged=pif.managed)
-        management_address(work, pif)
+        move_management(work, pif)
 
     def done(draft: Draft) -> None:
         for pif in pifs:
             draft.update(pif, currently_attached=pif.managed)
 
-    return work.await_hosts(hosts, [(pif, "management_reconfigure") for pif in pifs], done)
+    held = [*pifs, *(work.state.get(HostFacts, pif.host) for pif in pifs)]
+    return work.await_hosts([pif.host for pif in pifs], [(record, "management_reconfigure") for record in held], done)
 
 
-def _move_flag(work: Work, host: Ref, target: Ref | None) -> None:
-    for pif in work.state.where(PIF, "host", host):
-        if pif.management != (pif.ref == target):
-            work.update(pif, management=pif.ref == target)
+def move_management(draft: Draft, target: PIF) -> None:
+    """The target's host is reached on this PIF from now on, and on no other: the records alone, the PIF wanted plugged where xenet may
+    plug it. The one before keeps its address and stays plugged. An operation that does this holds the host's facts, as every move does."""
+    for pif in draft.state.where(PIF, "host", target.host):
+        if pif.management and pif.ref != target.ref:
+            draft.update(pif, management=False)
+    now = draft.update(target, management=True)
+    if now.managed and not now.plugged:
+        draft.update(now, plugged=True, MTU=configured_mtu(now.other_config, draft.state.get(Network, now.network)))
+    note_address(draft, target.host)
+
+
+def note_address(draft: Draft, host: Ref) -> None:
+    """host.address is that of the host's management interface, empty while it has none or none has an address."""
+    pif = next((pif for pif in draft.state.where(PIF, "host", host) if pif.management), None)
+    draft.update(draft.state.get(Host, host), address=primary_address(pif) if pif else "")
 
 
 @message("host")
 def management_disable(call: Call) -> Outcome:
     """Of the coordinator's own host: no PIF is its management interface any more; the local door stays open.
-    A supporter would be lost to the pool."""
+    A supporter would be lost to the pool. Raises OTHER_OPERATION_IN_PROGRESS while its management interface moves."""
     host = call.state.get(Host, next(call.state.all(Pool)).master)
+    check_unheld(call.state, call.state.get(HostFacts, host.ref))
     work = Work(call)
-    _move_flag(work, host.ref, None)
-    work.update(host, address="")
+    for pif in call.state.where(PIF, "host", host.ref):
+        if pif.management:
+            check_unheld(call.state, pif)
+            work.update(pif, management=False)
+    note_address(work, host.ref)
     return work.outcome()
 
 

@@ -16,6 +16,7 @@ from xenet.verbs.addresses import note_leases
 from xenet.verbs.adopt import refresh_metrics
 from xenet.verbs.allowed import refresh_allowed
 from xenet.verbs.call import Call, Work
+from xenet.verbs.management import note_address
 
 
 class Ended(msgspec.Struct, frozen=True):
@@ -101,6 +102,8 @@ def _advance(work: Work, operation: Operation, host: Ref, failure: Failure | Non
 def _end(work: Work, operation: Operation, failure: Failure | None) -> list[Ended]:
     replay(work, operation.undo if failure else operation.done)
     work.delete(operation)
+    for pif in filter(None, (work.state.find(PIF, ref) for ref in operation.objects)):
+        note_address(work, pif.host)  # the management interface may have moved or changed meanwhile
     _end_task(work, operation, failure)
     return [Ended(operation.ref, failure)]
 
