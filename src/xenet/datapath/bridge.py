@@ -13,6 +13,7 @@ from xenet.datapath.base import FDBEntry, SocketIn
 from xenet.datapath.batch import TROUBLE, carry_out, failure_of
 from xenet.datapath.fdb import dump_fdb
 from xenet.datapath.kernel import Kernel
+from xenet.datapath.locks import Locks
 from xenet.datapath.mark import is_ours, is_switch
 from xenet.datapath.namespaces import Guests
 from xenet.datapath.nics import foreign_master, nic_facts
@@ -57,7 +58,7 @@ class BridgeDatapath:
 
     def fileno(self) -> int:
         """Readable when the kernel has news."""
-        return self._kernel.news.fileno()
+        return self._kernel.fileno()
 
     def refresh(self) -> set[str]:
         """Take in the news; the bridges and NICs that changed since the last call, what `do` changed included."""
@@ -120,8 +121,9 @@ class BridgeDatapath:
         return failures
 
     def reap(self) -> int:
-        """Delete devices that are out of service or half-made, 500 at most at one go; how many are left. Raises NetlinkError."""
+        """Delete devices that are out of service or half-made, 500 at most at one go, and the locks of such; how many are left.
+        Raises NetlinkError."""
         self._kernel.drain()
         self._kernel.delete_together([link.index for link in self._kernel.table.remnants()[:_REAP]])
         self._kernel.drain()
-        return len(self._kernel.table.remnants())
+        return len(self._kernel.table.remnants()) + (not Locks(self._kernel).reap())

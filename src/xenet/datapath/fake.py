@@ -216,7 +216,7 @@ class FakeDatapath:
         holder = self._holder(step.port.device)
         if holder is None:
             raise Refused(f"there is no device {step.port.device}")
-        port = replace(holder.ports[step.port.device], mtu=step.port.mtu, up=step.port.up, rate=step.port.rate)
+        port = replace(holder.ports[step.port.device], mtu=step.port.mtu, up=step.port.up, rate=step.port.rate, lock=step.port.lock)
         self._without(port.device)
         self._with(step.bridge, port)
 

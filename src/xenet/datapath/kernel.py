@@ -1,11 +1,13 @@
-"""The kernel as a datapath sees it: a socket for requests, one for notifications, and the table that both feed."""
+"""The kernel as a datapath sees it: a socket for requests, one for notifications, and the table that both feed; the same for locks."""
 
 import errno
 import os
+import select
 from collections.abc import Sequence
 
 from xenet.datapath.addresses import dump_addresses, dump_routes
 from xenet.datapath.batch import Refused
+from xenet.datapath.guard import Guard
 from xenet.datapath.links import NO_ADDRESS, Link, delete_group, delete_link, get_link, link_index, set_link
 from xenet.datapath.mark import DOOMED, is_switch
 from xenet.datapath.netlink import (
@@ -36,11 +38,22 @@ class Kernel:
         self.socket = Socket()
         self.news = Socket(_NEWS, _BUFFER)
         self.table = Table()
+        self.guard = Guard()
+        self.table.lock_of = self.guard.known.lock
+        self._poll = select.epoll()
+        for fileno in (self.news.fileno(), *self.guard.filenos()):
+            self._poll.register(fileno, select.EPOLLIN)
         self._ipv6 = os.path.exists("/proc/sys/net/ipv6")
 
     def close(self) -> None:
         self.socket.close()
         self.news.close()
+        self.guard.close()
+        self._poll.close()
+
+    def fileno(self) -> int:
+        """Readable when there are notifications."""
+        return self._poll.fileno()
 
     def observe(self) -> None:
         """Read everything anew. What is notified meanwhile is taken afterwards, so the newest word on each device stands."""
@@ -48,6 +61,11 @@ class Kernel:
         ingress = [place.device for place in map(place_of, qdiscs) if place.parent == INGRESS]
         filters = [message for index in ingress for message in self.filters(index)]
         self.table.load(self.socket.dump(get_link(0)), dump_addresses(self.socket), dump_routes(self.socket), qdiscs, filters)
+        self.look_at_locks()
+
+    def look_at_locks(self) -> None:
+        """Read the locks anew. Raises NetlinkError."""
+        self.table.relock(self.guard.observe())
 
     def filters(self, index: int) -> list[bytes]:
         """Those before a device, which may be gone by now. Raises NetlinkError."""
@@ -64,6 +82,7 @@ class Kernel:
 
     def drain(self) -> None:
         """Take in the notifications that wait; after an overrun, everything."""
+        self.table.relock(self.guard.drain())
         try:
             for kind, message in self.news.news():
                 self.table.take(kind, message)

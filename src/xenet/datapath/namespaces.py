@@ -1,13 +1,18 @@
-"""Guests' network namespaces: the one place of the datapath that enters another namespace, for the time it takes to open a socket."""
+"""Guests' network namespaces: the one place of the datapath that enters another namespace, for the time it takes to open a socket; and
+one that nobody else is in, to try something out."""
 
 import ctypes
 import os
 import resource
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from types import TracebackType
+from typing import TypeVar
 
 from xenet.datapath.base import SocketIn
 from xenet.datapath.netlink import Socket
 
+T = TypeVar("T")
 _CLONE_NEWNET = 0x40000000
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -39,6 +44,19 @@ def netlink_in(netns: int) -> Socket:
             _return(home)
     finally:
         os.close(home)
+
+
+def in_scratch(function: Callable[[], T]) -> T:
+    """Run a function in a new network namespace, by a thread of its own; nothing of it is left. Raises OSError and what the function raises."""
+
+    def run() -> T:
+        if _libc.unshare(_CLONE_NEWNET):
+            code = ctypes.get_errno()
+            raise OSError(code, f"unshare: {os.strerror(code)}")
+        return function()
+
+    with ThreadPoolExecutor(1) as thread:
+        return thread.submit(run).result()
 
 
 class Guests:

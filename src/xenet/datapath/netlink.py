@@ -103,11 +103,11 @@ def messages(datagram: bytes) -> Iterator[tuple[int, int, int, bytes]]:
 
 
 class Socket:
-    """A rtnetlink socket in the network namespace of the thread that makes it."""
+    """A netlink socket in the network namespace of the thread that makes it."""
 
-    def __init__(self, news: Iterable[int] = (), buffer: int = 0) -> None:
+    def __init__(self, news: Iterable[int] = (), buffer: int = 0, protocol: int = socket.NETLINK_ROUTE) -> None:
         """news: the groups to be notified of; buffer: bytes of receive buffer (as many as the kernel allows), 0 for its default."""
-        self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, socket.NETLINK_ROUTE)
+        self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, protocol)
         for option in (_CAP_ACK, _EXT_ACK, _STRICT):
             self._socket.setsockopt(_SOL_NETLINK, option, 1)
         if buffer:

@@ -2,9 +2,9 @@
 
 A namespace guest's port costs three messages and no question: the pair (the guest's end born up in its namespace, the host's end down
 and in our group), no link-local address, then all that puts it into service: alias, master, up. So a port that has its alias is whole,
-whenever its maker was killed. A limit is set before the last of them, so that no frame passes without it, and costs six more. Each message
-is sent for a whole chunk before the next: an error belongs to one port, and a message about a device is sent only when the one before it
-went well, so a name that another device holds is never touched.
+whenever its maker was killed. A limit and a lock are set before the last of them, so that no frame passes without them; a limit costs six
+more, a lock a transaction of nftables for the whole chunk. Each message is sent for a whole chunk before the next: an error belongs to one
+port, and a message about a device is sent only when the one before it went well, so a name that another device holds is never touched.
 """
 
 import errno
@@ -16,6 +16,7 @@ from xenet.datapath.batch import TROUBLE, Refused, failure_of
 from xenet.datapath.kernel import Kernel
 from xenet.datapath.limits import Limits
 from xenet.datapath.links import GuestEnd, Link, create_veth, get_link, parse_link, set_link
+from xenet.datapath.locks import Locks
 from xenet.datapath.mark import DEAD, HOST_MAC, LIVE, is_ours, is_remnant, is_switch, port_alias, port_view
 from xenet.datapath.namespaces import Guests
 from xenet.datapath.netlink import NetlinkError, Request
@@ -50,6 +51,7 @@ class Ports:
         self._kernel = kernel
         self._guests = guests
         self._limits = Limits(kernel)
+        self._locks = Locks(kernel)
 
     def _chunks(self, steps: Sequence[S]) -> Iterator[Sequence[S]]:
         for start in range(0, len(steps), _CHUNK):
@@ -78,6 +80,7 @@ class Ports:
                 self._make(self._make_way(taken), taps)
             self._send(_well(ports), self._prepared)
             self._limit([port for port in _well(ports) if port.port.rate])
+            self._lock(_well(ports))
             self._send(_well(ports), self._served)
             _keep_taps(_well(ports))
             self._discard([port.port.device for port in ports if port.error and port.made])
@@ -122,6 +125,12 @@ class Ports:
             errors = self._limits.apply([port.port for port in ports])
             for port in ports:
                 port.error = errors.get(port.port.device)
+
+    def _lock(self, ports: Sequence[_Making]) -> None:
+        """Also takes away what an earlier port of the same name has left."""
+        errors = self._locks.apply([port.port for port in ports])
+        for port in ports:
+            port.error = errors.get(port.port.device)
 
     def _served(self, port: _Making) -> Request:
         return set_link(port.port.device, alias=port_alias(port.port), master=port.master, up=port.port.up)
@@ -175,7 +184,7 @@ class Ports:
             self._kernel.delete_together([link.index for link in links if link and is_ours(link)])
 
     def move(self, steps: Sequence[SetPort]) -> list[StepFailure]:
-        """Into another bridge, or up again, with its MTU and its rate."""
+        """Into another bridge, or up or down, with its MTU, its rate and its lock."""
         return [failure for chunk in self._chunks(steps) for failure in self._move(chunk)]
 
     def _move(self, steps: Sequence[SetPort]) -> list[StepFailure]:
@@ -186,7 +195,10 @@ class Ports:
                 ready.append((step, self._moved(step)))
             except TROUBLE as error:
                 failures.append(failure_of(step, error))
-        errors = self._limits.apply([step.port for step, _ in ready])
+        # The kernel puts a device into a bridge before it takes it down: a disabled VIF would be up there for a moment.
+        self._kernel.do([set_link(step.port.device, up=False) for step, _ in ready if not step.port.up])
+        errors = self._locks.apply([step.port for step, _ in ready])
+        errors |= self._limits.apply([step.port for step, _ in ready])
         failures += [failure_of(step, errors[step.port.device]) for step, _ in ready if step.port.device in errors]
         ready = [(step, request) for step, request in ready if step.port.device not in errors]
         return failures + _failures([step for step, _ in ready], self._kernel.do([request for _, request in ready]))

@@ -5,7 +5,7 @@ is built anew only when its bridge, one of its ports, its addresses or its route
 """
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import msgspec
 
@@ -15,7 +15,7 @@ from xenet.datapath.mark import is_ours, is_remnant, is_switch, limited_by, port
 from xenet.datapath.netlink import DELADDR, DELLINK, DELROUTE, NEWADDR, NEWLINK, NEWROUTE
 from xenet.datapath.shaping import KINDS, Shaping
 from xenet.datapath.tc import bucket_for
-from xenet.plan.view import PortView, SwitchView, UplinkView
+from xenet.plan.view import LockView, PortView, SwitchView, UplinkView
 
 
 class Table:
@@ -31,6 +31,10 @@ class Table:
         self._limiters: set[int] = set()
         self._reshaped: set[int] = set()
         """Devices with news of buckets and redirections: whose limits these are is known once the devices' own news are decoded."""
+        self._relocked: set[str] = set()
+        """Names of ports with news of their locks."""
+        self.lock_of: Callable[[str, str], LockView | None] = lambda device, mac: None
+        """What a port, by its name and its guest's MAC, is locked to."""
         self.shaping = Shaping()
         self.addresses: defaultdict[int, dict[str, int]] = defaultdict(dict)
         """ifindex -> CIDR -> scope."""
@@ -122,6 +126,14 @@ class Table:
             reshaped, self._reshaped = self._reshaped, set()
             for index in reshaped:
                 self._touch(index)
+        if self._relocked:
+            relocked, self._relocked = self._relocked, set()
+            for name in relocked & self._names.keys():
+                self._touch(self._names[name])
+
+    def relock(self, ports: Iterable[str]) -> None:
+        """There are news of these ports' locks."""
+        self._relocked |= set(ports)
 
     def _put(self, index: int, link: Link | None) -> None:
         old = self._links.get(index)
@@ -239,7 +251,7 @@ class Table:
     def _build(self, link: Link) -> SwitchView:
         said = words(link.alias)
         members = self._members.get(link.index, set())
-        ports = {port.device: self._limited(index, port) for index in members if (port := self._ports.get(index))}
+        ports = {port.device: self._held(index, port) for index in members if (port := self._ports.get(index))}
         nic = self.link(said.get("uplink", ""))
         return SwitchView(
             bridge=link.name,
@@ -253,5 +265,13 @@ class Table:
             routes=tuple(sorted(route.view for route in self.routes.get(link.index, ()))),
         )
 
-    def _limited(self, index: int, port: PortView) -> PortView:
-        return msgspec.structs.replace(port, rate=self.rate(self._links[index])) if index in self.shaping.targets else port
+    def _held(self, index: int, port: PortView) -> PortView:
+        """With the limit and the lock that hold its guest."""
+        rate = self.rate(self._links[index]) if index in self.shaping.targets else 0
+        lock = self.lock_of(port.device, port.mac)
+        return msgspec.structs.replace(port, rate=rate, lock=lock) if rate or lock else port
+
+    def port_names(self) -> set[str]:
+        """The devices of VIFs that are in service."""
+        self.settle()
+        return {port.device for port in self._ports.values()}

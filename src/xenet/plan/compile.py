@@ -12,6 +12,7 @@ from xenet.model.vif import VIF
 from xenet.model.vm import VM
 from xenet.plan.layer3 import addresses_of, routes_of
 from xenet.plan.limit import rate_of
+from xenet.plan.lock import lock_of, mode_of
 from xenet.plan.view import GuestView, HostView, PortView, SwitchView, UplinkView
 
 
@@ -56,11 +57,22 @@ def _ports(state: PoolState, host: Ref, network: Network) -> Iterator[PortView]:
             continue
         vm = state.get(VM, vif.VM)
         if vm.running_on == host:
-            yield _port(vif, vm, kind_of(vm, default))
+            yield _port(vif, vm, kind_of(vm, default), network)
 
 
-def _port(vif: VIF, vm: VM, kind: GuestKind) -> PortView:
-    return PortView(port_name(vif, vm, kind), vif.uuid, vm.uuid, int(vif.device), vif.MAC.lower(), vif.MTU, kind, rate=rate_of(vif))
+def _port(vif: VIF, vm: VM, kind: GuestKind, network: Network) -> PortView:
+    return PortView(
+        port_name(vif, vm, kind),
+        vif.uuid,
+        vm.uuid,
+        int(vif.device),
+        vif.MAC.lower(),
+        vif.MTU,
+        kind,
+        up=mode_of(vif, network) != "disabled",
+        rate=rate_of(vif),
+        lock=lock_of(vif, network),
+    )
 
 
 def compile_guests(state: PoolState, host: Ref) -> Iterator[GuestView]:
@@ -83,12 +95,15 @@ def compile_guest(state: PoolState, host: Ref, uuid: str) -> GuestView | None:
 
 
 _READ = {
-    "network": frozenset({"bridge", "managed", "MTU", "other_config"}),
+    "network": frozenset({"bridge", "managed", "MTU", "other_config", "default_locking_mode"}),
     "PIF": frozenset(
         {"network", "host", "device", "plugged", "managed", "MAC", "MTU", "management", "gateway", "other_config", "primary_address_type"}
         | {"ip_configuration_mode", "IP", "netmask", "ipv6_configuration_mode", "IPv6", "ipv6_gateway"}
     ),
-    "VIF": frozenset({"network", "VM", "device", "plugged", "MAC", "MTU", "qos_algorithm_type", "qos_algorithm_params"}),
+    "VIF": frozenset(
+        {"network", "VM", "device", "plugged", "MAC", "MTU", "qos_algorithm_type", "qos_algorithm_params"}
+        | {"locking_mode", "ipv4_allowed", "ipv6_allowed"}
+    ),
     "VM": frozenset({"running_on", "domid", "other_config"}),
     "pool": frozenset({"other_config"}),
 }

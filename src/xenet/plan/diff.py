@@ -130,18 +130,19 @@ def _put_in(want: SwitchView, have: SwitchView | None, moves: Mapping[str, PortV
         if current == port:
             continue
         if current is not None and same_device(port, current):
-            yield SetPort(object=port.vif, reason=_differs(port, current), bridge=want.bridge, port=port, rate=current.rate)
+            yield SetPort(object=port.vif, reason=_differs(port, current), bridge=want.bridge, port=port, rate=current.rate, lock=current.lock)
         elif device in moves:
             reason = "its VIF moved to this network"
-            yield SetPort(object=port.vif, reason=reason, bridge=want.bridge, port=port, rate=moves[device].rate)
+            now = moves[device]
+            yield SetPort(object=port.vif, reason=reason, bridge=want.bridge, port=port, rate=now.rate, lock=now.lock)
         else:
             yield CreatePort(object=port.vif, reason="its VIF is plugged", bridge=want.bridge, port=port)
 
 
 def _differs(want: PortView, have: PortView) -> str:
-    if (want.mtu, want.up) == (have.mtu, have.up):
-        return "the rate that its VIF may send at"
-    return "MTU or state differ"
+    if (want.mtu, want.up) != (have.mtu, have.up):
+        return "MTU or state differ"
+    return "the rate that its VIF may send at" if want.lock == have.lock else "what its VIF is locked to"
 
 
 def _stop_guests(guests: Iterable[tuple[GuestView | None, GuestView | None]]) -> Iterator[Step]:

@@ -9,7 +9,8 @@ from typing import ClassVar
 import msgspec
 
 from xenet.plan.limit import burst_of, limiter_of, queue_of
-from xenet.plan.view import GuestView, PortView, RouteView, SwitchView, UplinkView
+from xenet.plan.lock import commands, elements
+from xenet.plan.view import GuestView, LockView, PortView, RouteView, SwitchView, UplinkView
 
 
 class Step(msgspec.Struct, frozen=True, kw_only=True):
@@ -95,8 +96,8 @@ class DetachUplink(Step, frozen=True, kw_only=True):
 
 
 class CreatePort(Step, frozen=True, kw_only=True):
-    """The VIF's device (a veth pair whose peer is born in the guest's namespace, or a tap), limited to its rate before it is in the bridge
-    and up on both sides."""
+    """The VIF's device (a veth pair whose peer is born in the guest's namespace, or a tap), limited to its rate and locked before it is in the
+    bridge and, if it is not disabled, up on both sides."""
 
     bridge: str
     port: PortView
@@ -104,28 +105,44 @@ class CreatePort(Step, frozen=True, kw_only=True):
     @property
     def text(self) -> str:
         port = self.port
-        limit = _limit(port, 0)
+        before, after = (*_limit(port, 0), *_lock(port, None)), f"master {self.bridge} {_state(port)}"
         if port.kind == "tap":
-            return _all(f"ip tuntap add {port.device} mode tap", *limit, f"ip link set {port.device} mtu {port.mtu} master {self.bridge} up")
+            return _all(f"ip tuntap add {port.device} mode tap", *before, f"ip link set {port.device} mtu {port.mtu} {after}")
         pair = f"ip link add {port.device} mtu {port.mtu} type veth peer name eth{port.index} address {port.mac} netns {port.vm}"
-        return _all(pair, *limit, f"ip link set {port.device} master {self.bridge} up")
+        return _all(pair, *before, f"ip link set {port.device} {after}")
 
 
 class SetPort(Step, frozen=True, kw_only=True):
-    """An existing device of a VIF: into this bridge (a VIF that moves keeps its device), MTU, up, its rate. The guest's end is left alone."""
+    """An existing device of a VIF: into this bridge (a VIF that moves keeps its device), MTU, up or down, its rate and lock. The guest's end is
+    left alone."""
 
     bridge: str
     port: PortView
     rate: int = 0
     """The rate that it is limited to until then, as observed."""
+    lock: LockView | None = None
+    """What it is locked to until then, as observed."""
 
     @property
     def text(self) -> str:
-        return _all(f"ip link set {self.port.device} mtu {self.port.mtu} master {self.bridge} up", *_limit(self.port, self.rate))
+        port = self.port
+        link = f"ip link set {port.device} mtu {port.mtu} master {self.bridge} {_state(port)}"
+        return _all(*_lock(port, self.lock), link, *_limit(port, self.rate))
 
 
 def _all(*commands: str) -> str:
     return " && ".join(commands)
+
+
+def _state(port: PortView) -> str:
+    return "up" if port.up else "down"
+
+
+def _lock(port: PortView, now: LockView | None) -> tuple[str, ...]:
+    """From this lock to the port's own, in one transaction. A broken one is made anew."""
+    before = elements(port.mac, now) if now is None or now.whole else {}
+    script = "; ".join(commands(port.device, before, elements(port.mac, port.lock)))
+    return (f"nft '{script}'",) if script else ()
 
 
 def _limit(port: PortView, now: int) -> tuple[str, ...]:

@@ -10,6 +10,16 @@ import msgspec
 from xenet.model.guests import GuestKind
 
 
+class LockView(msgspec.Struct, frozen=True):
+    """What a guest is held to, beside its MAC: source addresses and CIDRs, sorted, none within another. Without any it gets as far as
+    asking a DHCP server."""
+
+    ipv4: tuple[str, ...] = ()
+    ipv6: tuple[str, ...] = ()
+    whole: bool = True
+    """Observed, False: somebody changed it, or the rules that all locks of a host share."""
+
+
 class PortView(msgspec.Struct, frozen=True):
     """A VIF as a port of a switch."""
 
@@ -26,8 +36,11 @@ class PortView(msgspec.Struct, frozen=True):
     mtu: int = 1500
     kind: GuestKind = "namespace"
     up: bool = True
+    """False for a disabled VIF: the guest has no carrier."""
     rate: int = 0
     """Bytes a second that the guest may send; 0: no limit. Observed, -1 is a limit that is broken: it lets nothing pass, or not at that rate."""
+    lock: LockView | None = None
+    """None: the guest may send what it likes."""
 
 
 def same_device(one: PortView, other: PortView) -> bool:
