@@ -10,6 +10,8 @@ import logging
 import socket
 from pathlib import Path
 
+from xenet.plan.reach import Reach
+
 log = logging.getLogger("xenet.agent")
 IP_FREEBIND = 15
 """ip(7): an address may be bound that is about to be there."""
@@ -21,24 +23,28 @@ class Door:
     def __init__(self, link: str) -> None:
         self._path = str(Path(link).with_name("doors"))
         self._open: tuple[str, int] | None = None
+        self.failures: dict[str, str] = {}
+        """The PIF on whose address the API does not answer -> why."""
 
     def forget(self) -> None:
         """A new server knows of no door."""
         self._open = None
 
-    def keep(self, host: str, address: str, port: int) -> None:
-        """Have the API answer on this address, and no longer on the one before; no address: nowhere here."""
+    def keep(self, host: str, reach: Reach | None, port: int) -> None:
+        """Have the API answer on the management address, and no longer on the one before. Without a management interface: nowhere here;
+        with one that has no address yet the one before stays."""
+        address = reach.address if reach else ""
         wanted = (address, port)
-        if wanted == self._open or not port:
+        if wanted == self._open or not port or (reach and not address):
             return
         try:
             self._hand_over(host, listening(address, port) if address else None)
         except OSError as error:
             if error.errno != errno.EADDRINUSE:
-                log.warning("the API does not answer on %s port %d: %s", address, port, error)
+                self.failures = {reach.pif: f"the API does not answer on {address} port {port}: {error.strerror}"} if reach else {}
                 return
             log.info("%s port %d is listened on already", address, port)
-        self._open = wanted
+        self._open, self.failures = wanted, {}
 
     def _hand_over(self, host: str, door: socket.socket | None) -> None:
         with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as way:

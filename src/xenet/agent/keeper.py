@@ -76,10 +76,12 @@ class Keeper:
         self._facts = None
 
     def facts(self) -> tuple[NIC, ...]:
-        """The NICs that xenet was given, as they were at the last `hear`. Addresses that they hold themselves are the administrator's."""
+        """The NICs that xenet was given, as they were at the last `hear`. Addresses are told of those alone that xenet keeps its hands off:
+        on the others they are about to move, or left over."""
         if self._facts is None:
-            self._facts = tuple(msgspec.structs.replace(nic, addresses=(), gateway="", dns=()) for nic in self.datapath.nics(self.nics))
-        return self._facts
+            self._facts = tuple(self.datapath.nics(self.nics))
+        apart = self.replica.hands_off()
+        return tuple(nic if nic.device in apart else msgspec.structs.replace(nic, addresses=(), gateway="", dns=()) for nic in self._facts)
 
     def plan(self, bridges: Iterable[str], vms: Iterable[str]) -> list[Step]:
         """The steps from what is to what is wanted, for these bridges and VMs."""

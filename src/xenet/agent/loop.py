@@ -15,6 +15,7 @@ import msgspec
 
 from xenet.agent.dhcp import Clients
 from xenet.agent.door import Door
+from xenet.agent.guard import Answers, Guard
 from xenet.agent.keeper import Keeper
 from xenet.agent.look import TOPICS, look
 from xenet.agent.replica import OutOfStep, Replica
@@ -23,7 +24,8 @@ from xenet.link.messages import Answer, Ask, Delta, FromServer, Hello, Report, S
 from xenet.model.hidden import NIC
 from xenet.model.pif import PIF
 from xenet.model.types import ref_of
-from xenet.plan.layer3 import dhcp_clients, management_address
+from xenet.plan.layer3 import dhcp_clients
+from xenet.plan.reach import reach_of
 from xenet.plan.steps import Step
 
 log = logging.getLogger("xenet.agent")
@@ -46,6 +48,7 @@ class Wake(Enum):
     AUDIT = "time for a full dump"
     LOST = "the server is gone"
     LEASE = "a DHCP server has answered, or has not"
+    GATEWAY = "the gateway has answered, or has not"
 
 
 Item: TypeAlias = FromServer | Channel[FromServer] | Wake
@@ -62,6 +65,7 @@ class Loop:
         hello: Callable[[tuple[NIC, ...]], Hello],
         heard: Callable[[Replica], None] = lambda replica: None,
         state: Path | None = None,
+        answers: Answers | None = None,
     ) -> None:
         self.keeper = keeper
         self.link = link
@@ -72,6 +76,7 @@ class Loop:
         """Where DHCP clients keep their script; None: no clients."""
         self.dhcp: Clients | None = None
         self.door = Door(link)
+        self.guard = Guard(answers, lambda: self._wake(Wake.GATEWAY))
         self._port = 0
         self.inbox: asyncio.Queue[Item] = asyncio.Queue()
         self.converged = asyncio.Event()
@@ -99,6 +104,7 @@ class Loop:
             asyncio.get_running_loop().remove_reader(news)
             for timer in self._timers.values():
                 timer.cancel()
+            self.guard.close()
             if self.dhcp is not None:
                 await self.dhcp.close()
 
@@ -159,7 +165,7 @@ class Loop:
         self._plan_ahead(self.keeper.converge())
         if any(told):
             self._ask_for_addresses()
-            self._open_door()
+        self._open_door(any(told))
         self._report(any(told))
         for item in batch:
             if isinstance(item, Ask) and item.topic not in TOPICS and self._channel:
@@ -186,8 +192,9 @@ class Loop:
     def _greet(self, channel: Channel[FromServer]) -> None:
         self.keeper.hear()
         self._channel = channel
-        self._said = Report(-1, {}, self.keeper.facts(), {})
-        channel.send(self.hello(self.keeper.facts()))
+        hello = self.hello(self.keeper.facts())
+        self._said = Report(-1, {}, hello.nics, {})
+        channel.send(hello)
 
     def _follow(self, message: Snapshot | Delta) -> bool:
         """A server that is out of step with us is left; it greets the next connection with a snapshot."""
@@ -211,10 +218,13 @@ class Loop:
         if self.dhcp is not None:
             self.dhcp.follow(dhcp_clients(self.keeper.replica.state, self.keeper.replica.host))
 
-    def _open_door(self) -> None:
-        """Have the API answer on the management address, now that it is there."""
-        replica = self.keeper.replica
-        self.door.keep(replica.host, management_address(replica.state, replica.host), self._port)
+    def _open_door(self, told: bool) -> None:
+        """Have the API answer on the management address, now that it is there and the guard has no doubt."""
+        reach = reach_of(self.keeper.replica.state, self.keeper.replica.host)
+        if told:
+            self.guard.follow(reach)
+        if not self.guard.waiting():
+            self.door.keep(self.keeper.replica.host, reach, self._port)
 
     def _plan_ahead(self, steps: list[Step]) -> None:
         if steps:
@@ -233,19 +243,21 @@ class Loop:
             nics, leases = (None if now.nics == said.nics else now.nics), (None if now.leases == said.leases else now.leases)
             self._channel.send(msgspec.structs.replace(now, nics=nics, leases=leases))
             self._said = now
+            self.guard.reported()
         if told:
             self.converged.set()
 
     def _now(self) -> Report:
         """The host as it is, in full."""
         keeper, state = self.keeper, self.keeper.replica.state
+        failures = {**keeper.failures, **self.guard.failures(), **self.door.failures}
         if self.dhcp is None:
-            return Report(state.revision, keeper.failures, keeper.facts(), {})
+            return Report(state.revision, failures, keeper.facts(), {}, pending=tuple(self.guard.waiting()))
         leases = self.dhcp.leases()
         # Until the server has heard of a lease and asked for its address, nothing is on the bridge yet.
         unheard = {uuid for uuid, lease in leases.items() if (pif := state.find(PIF, ref_of(uuid))) and lease.address.partition("/")[0] != pif.IP}
-        pending = tuple(sorted(self.dhcp.waiting() | unheard))
-        return Report(state.revision, {**keeper.failures, **self.dhcp.failures()}, keeper.facts(), leases, pending)
+        pending = tuple(sorted(self.dhcp.waiting() | unheard | self.guard.waiting()))
+        return Report(state.revision, {**failures, **self.dhcp.failures()}, keeper.facts(), leases, pending)
 
     def _log_failures(self, failures: Mapping[str, str], told: bool) -> None:
         """Each once. What fails as drift is mended must fail twice: of a device that somebody deletes the kernel first says that it is down,

@@ -14,11 +14,12 @@ from pathlib import Path
 
 import msgspec
 
+from xenet.agent.arp import gateway_answers
 from xenet.agent.keeper import Keeper
 from xenet.agent.loop import Loop
 from xenet.agent.namespace import enter_netns
 from xenet.agent.replica import Replica
-from xenet.agent.takeover import Checkpoint, InUse, check_nics, gateway_answers, give_back, note
+from xenet.agent.takeover import Checkpoint, InUse, check_nics, give_back, note
 from xenet.datapath.base import Datapath
 from xenet.datapath.bridge import BridgeDatapath
 from xenet.guests import held
@@ -122,7 +123,8 @@ async def serve(settings: Settings, datapath: Datapath, guests: Guests, backend:
     """Run until SIGTERM or SIGINT. Raises InUse when a take-over had to be given back."""
     keeper = Keeper(Replica(), datapath, guests, settings.nics)
     hello = partial(hello_of, settings, host_uuid(settings.state), backend, checkpoint)
-    loop = Loop(keeper, settings.link, hello, HandsOff(settings.state / "hands-off.json").note, settings.state)
+    answers = None if settings.datapath == "fake" else gateway_answers
+    loop = Loop(keeper, settings.link, hello, HandsOff(settings.state / "hands-off.json").note, settings.state, answers)
     running = asyncio.create_task(loop.run())
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, running.cancel)

@@ -5,7 +5,7 @@ from ipaddress import ip_address, ip_interface, ip_network
 
 from xenet.model.netmask import prefix_of
 from xenet.model.network import Network
-from xenet.model.pif import PIF, primary_address
+from xenet.model.pif import PIF
 from xenet.model.state import PoolState
 from xenet.model.types import Ref
 from xenet.plan.view import RouteView
@@ -46,16 +46,10 @@ def _default_routes(state: PoolState, pif: PIF) -> Iterator[RouteView]:
 
 def gateway_pif(state: PoolState, host: Ref) -> Ref | None:
     """Which PIF of a host installs its gateway: one with other_config:defaultroute=true, else the management interface, else any
-    with an address (XenServer's order)."""
-    candidates = [pif for pif in state.where(PIF, "host", host) if pif.plugged and has_mode(pif)]
+    with an address (XenServer's order). With an unmanaged management interface the default route is its administrator's affair."""
+    candidates = [pif for pif in state.where(PIF, "host", host) if (pif.plugged and has_mode(pif)) or (pif.management and not pif.managed)]
     best = min(candidates, key=lambda pif: (pif.other_config.get("defaultroute") != "true", not pif.management, pif.device), default=None)
     return best.ref if best else None
-
-
-def management_address(state: PoolState, host: Ref) -> str:
-    """Where the host is reached; empty where it has no management interface or no address yet."""
-    pif = next((pif for pif in state.where(PIF, "host", host) if pif.management), None)
-    return primary_address(pif) if pif else ""
 
 
 def has_mode(pif: PIF) -> bool:

@@ -3,7 +3,6 @@
 from datetime import datetime
 
 from xenet.model.hidden import NIC, HostFacts
-from xenet.model.host import Host
 from xenet.model.netmask import netmask_of
 from xenet.model.network import Network
 from xenet.model.pif import PIF, PIFMetrics
@@ -11,6 +10,7 @@ from xenet.model.task import EPOCH
 from xenet.model.types import Ref
 from xenet.verbs.attach import hosts_using
 from xenet.verbs.call import Work
+from xenet.verbs.management import move_management
 
 NAME_LIMIT = 15
 
@@ -24,20 +24,24 @@ def external_bridge(device: str) -> str:
 
 
 def adopt_nics(work: Work, host: Ref) -> None:
-    """A PIF for each NIC in the host's facts that has none and was not forgotten; wanted plugged from the start."""
+    """A PIF for each NIC in the host's facts that has none and was not forgotten; wanted plugged from the start. The addresses that a NIC
+    brought along (--take-over) become the PIF's, and the first with a gateway, else the first, the management interface where there is
+    none."""
     facts = work.state.get(HostFacts, host)
     known = {pif.device for pif in work.state.where(PIF, "host", host) if pif.physical}
-    for nic in facts.nics:
-        if nic.device not in known and nic.device not in facts.forgotten:
-            introduce_nic(work, host, nic)
+    new = [nic for nic in facts.nics if nic.device not in known and nic.device not in facts.forgotten]
+    made = [(introduce_nic(work, host, nic), nic) for nic in new]
+    brought = [_take_over(work, pif, nic) for pif, nic in made if nic.addresses]
+    if brought and not any(pif.management for pif in work.state.where(PIF, "host", host)):
+        move_management(work, min(brought, key=lambda pif: not pif.gateway))
 
 
 def introduce_nic(work: Work, host: Ref, nic: NIC, *, plugged: bool = True, managed: bool = True) -> PIF:
-    """The PIF of a NIC. An address that the NIC brought along (--take-over) makes it the management interface; `managed` false: xenet
-    knows it and keeps its hands off. Where VMs run on its network already, it is plugged in any case, or they would be cut off."""
+    """The PIF of a NIC. `managed` false: xenet knows it and keeps its hands off. Where VMs run on its network already, it is plugged in any
+    case, or they would be cut off."""
     network = external_network(work, nic.device) if managed else unmanaged_network(work, nic.device)
     metrics = work.put(new_metrics(work.call.entropy.uuid(), nic))
-    pif = work.put(
+    return work.put(
         PIF(
             uuid=work.call.entropy.uuid(),
             device=nic.device,
@@ -54,15 +58,12 @@ def introduce_nic(work: Work, host: Ref, nic: NIC, *, plugged: bool = True, mana
             managed=managed,
         )
     )
-    return _take_over(work, pif, nic) if nic.addresses and managed else pif
 
 
 def _take_over(work: Work, pif: PIF, nic: NIC) -> PIF:
     address, _, prefix = next((a for a in nic.addresses if ":" not in a), "").partition("/")
-    work.update(work.state.get(Host, pif.host), address=address)
     return work.update(
         pif,
-        management=True,
         ip_configuration_mode="Static" if address else "None",
         IP=address,
         netmask=netmask_of(int(prefix)) if prefix else "",

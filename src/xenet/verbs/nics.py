@@ -16,6 +16,7 @@ from xenet.verbs.allowed import check_unheld
 from xenet.verbs.attach import check_live, find_pif
 from xenet.verbs.call import Call, Outcome, Work
 from xenet.verbs.registry import message
+from xenet.verbs.unmanaged import note_unmanaged
 from xenet.verbs.vif import check_mac
 
 
@@ -34,7 +35,8 @@ def scan(call: Call, host: HostRef) -> Outcome:
 
 @message("PIF", PIFRef, needs_facts=True)
 def introduce(call: Call, host: HostRef, MAC: str, device: str, managed: bool = True) -> Outcome:
-    """A PIF, not plugged, for one NIC. Unmanaged: xenet knows it and keeps its hands off. An empty MAC: whichever the device has."""
+    """A PIF, not plugged, for one NIC. Unmanaged: xenet knows it and keeps its hands off, and the addresses that the device has by itself
+    show. An empty MAC: whichever the device has."""
     mac = MAC.lower()
     if mac:
         check_mac(mac)
@@ -47,6 +49,7 @@ def introduce(call: Call, host: HostRef, MAC: str, device: str, managed: bool = 
     work = Work(call)
     pif = introduce_nic(work, host, nic, plugged=False, managed=managed)
     _remember(work, host, tuple(name for name in facts.forgotten if name != device))
+    note_unmanaged(work, host)
     return work.outcome(pif.ref)
 
 
@@ -134,7 +137,8 @@ def db_introduce(  # noqa: PLR0913 - XenServer's parameters
     managed: bool = True,
     properties: StrMap = EMPTY,
 ) -> Outcome:
-    """The records alone, unplugged: nothing on the host changes. bond_slave_of is ignored, as in XenServer.
+    """The records alone, unplugged: nothing on the host changes. bond_slave_of is ignored, as in XenServer, and so is management: a host
+    is reached where management_reconfigure says.
     Raises DUPLICATE_PIF_DEVICE_NAME [device], NETWORK_ALREADY_CONNECTED [host, pif]."""
     call.state.get(Network, network)
     if physical and device in _physical_devices(call, host):
@@ -165,7 +169,6 @@ def db_introduce(  # noqa: PLR0913 - XenServer's parameters
             gateway=gateway,
             DNS=DNS,
             VLAN_master_of=VLAN_master_of,
-            management=management,
             other_config=other_config,
             disallow_unplug=disallow_unplug,
             ipv6_configuration_mode=ipv6_configuration_mode,
@@ -181,8 +184,11 @@ def db_introduce(  # noqa: PLR0913 - XenServer's parameters
 
 @message("PIF")
 def db_forget(call: Call, self: PIFRef) -> Outcome:
-    """The records alone. Of a PIF that is up nothing may be forgotten but by `forget`. Raises OPERATION_NOT_ALLOWED."""
+    """The records alone. Of a PIF that is up nothing may be forgotten but by `forget`. Raises PIF_IS_MANAGEMENT_INTERFACE,
+    OPERATION_NOT_ALLOWED."""
     pif = call.state.get(PIF, self)
+    if pif.management:
+        raise Failure("PIF_IS_MANAGEMENT_INTERFACE", self)
     if pif.managed and (pif.plugged or pif.currently_attached):
         raise not_allowed("the PIF is plugged: unplug it first, or use PIF.forget")
     check_unheld(call.state, pif)

@@ -17,6 +17,7 @@ from xenet.verbs.adopt import refresh_metrics
 from xenet.verbs.allowed import refresh_allowed
 from xenet.verbs.call import Call, Work
 from xenet.verbs.management import note_address
+from xenet.verbs.unmanaged import note_unmanaged
 
 
 class Ended(msgspec.Struct, frozen=True):
@@ -47,6 +48,7 @@ def take_report(call: Call, host: Ref, news: News) -> tuple[Change, list[Ended]]
         facts = work.state.get(HostFacts, host)
         work.update(facts, nics=news.nics)
         refresh_metrics(work, host, call.now)
+        note_unmanaged(work, host)
     note_leases(work, host, news.leases)
     _note_pifs(work, host, revision, down)
     ended = []
