@@ -12,12 +12,12 @@ from typing import Any
 
 from xenet.model.guests import KEY
 from xenet.model.netmask import netmask_of
-from xenet.model.network import Network
+from xenet.model.network import Network, NetworkLockingMode
 from xenet.model.pif import PIF
 from xenet.model.pool import Pool
 from xenet.model.state import PoolState, state_of
 from xenet.model.types import NULL, Record, ref_of
-from xenet.model.vif import VIF
+from xenet.model.vif import VIF, VIFLockingMode
 from xenet.model.vm import VM
 
 HERE = ref_of("here")
@@ -39,8 +39,8 @@ def records(words: Words) -> Iterator[Record]:
         yield from vm(name, **said)
 
 
-def network(name: str, mtu: int = 1500, routes: str = "") -> Network:
-    return Network(uuid=name, bridge=f"br-{name}", MTU=mtu, other_config={"static-routes": routes} if routes else {})
+def network(name: str, mtu: int = 1500, routes: str = "", lock: NetworkLockingMode = "unlocked") -> Network:
+    return Network(uuid=name, bridge=f"br-{name}", MTU=mtu, other_config={"static-routes": routes} if routes else {}, default_locking_mode=lock)
 
 
 def pif(
@@ -96,7 +96,19 @@ def vm(name: str, domid: int = -1, host: str = "here", kind: str = "", vifs: Wor
         yield vif(name, device, **({"network": said} if isinstance(said, str) else said))
 
 
-def vif(name: str, device: int | str, network: str, mtu: int = 1500, plugged: bool = True, mac: str = "", kbps: int = 0) -> VIF:
+def vif(
+    name: str,
+    device: int | str,
+    network: str,
+    mtu: int = 1500,
+    plugged: bool = True,
+    mac: str = "",
+    kbps: int = 0,
+    lock: VIFLockingMode = "network_default",
+    allowed: str = "",
+) -> VIF:
+    """`allowed` are addresses and CIDRs of either kind, with commas between them."""
+    entries = [entry for entry in allowed.split(",") if entry]
     return VIF(
         uuid=f"{name}.{device}",
         device=str(device),
@@ -108,6 +120,9 @@ def vif(name: str, device: int | str, network: str, mtu: int = 1500, plugged: bo
         qos_algorithm_type="ratelimit" if kbps else "",
         qos_algorithm_params={"kbps": str(kbps)} if kbps else {},
         plugged=plugged,
+        locking_mode=lock,
+        ipv4_allowed=tuple(entry for entry in entries if ":" not in entry),
+        ipv6_allowed=tuple(entry for entry in entries if ":" in entry),
     )
 
 

@@ -74,6 +74,22 @@ WORDS: dict[str, Words] = {
             "b": {"domid": 2, "vifs": {0: {"network": "red", "kbps": 1250}, 1: {"network": "blue", "mtu": 9000}}},
         },
     },
+    "VIFs locked": {
+        "networks": _NETWORKS,
+        "pifs": _LAN,
+        "vms": {
+            "a": {"domid": 1, "vifs": {0: {"network": "red", "lock": "locked", "allowed": "10.0.0.1,2001:db8::1"}}},
+            "b": {"domid": 2, "vifs": {0: {"network": "lan", "lock": "locked", "kbps": 1250}, 1: {"network": "blue", "lock": "disabled"}}},
+        },
+    },
+    "VIFs locked otherwise, a network disabled": {
+        "networks": {**_NETWORKS, "red": {"lock": "disabled"}},
+        "pifs": _LAN,
+        "vms": {
+            "a": {"domid": 1, "vifs": {0: {"network": "red", "lock": "locked", "allowed": "10.0.0.0/24,10.0.1.0/24"}}},
+            "b": {"domid": 2, "vifs": {0: "red", 1: {"network": "blue", "lock": "unlocked"}}},
+        },
+    },
     "VIFs made anew": {
         "networks": _NETWORKS,
         "pifs": _LAN,

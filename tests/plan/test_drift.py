@@ -13,7 +13,7 @@ from tests.plan.states import STATES
 from xenet.plan.compile import compile_host
 from xenet.plan.diff import diff_host
 from xenet.plan.drift import Drift, drift
-from xenet.plan.view import GuestView, HostView, PortView, RouteView, SwitchView, UplinkView
+from xenet.plan.view import GuestView, HostView, LockView, PortView, RouteView, SwitchView, UplinkView
 
 replace = msgspec.structs.replace
 VIEWS = {name: compile_host(state, HERE) for name, state in STATES.items()}
@@ -58,7 +58,12 @@ def hosts(draw: st.DrawFn) -> HostView:
     switches = {}
     for nic, bridge in zip(nics, draw(st.sets(st.sampled_from(BRIDGES))), strict=False):
         vif, mac = st.sampled_from(("v", "w")), st.sampled_from(("02:00:00:00:00:01", "02:00:00:00:00:02"))
-        ports = {d: PortView(d, draw(vif), "vm", 0, draw(mac), draw(mtu), up=draw(st.booleans())) for d, place in at.items() if place == bridge}
+        lock = st.sampled_from((None, LockView(), LockView(("10.0.0.1",), whole=False)))
+        ports = {
+            d: PortView(d, draw(vif), "vm", 0, draw(mac), draw(mtu), up=draw(st.booleans()), lock=draw(lock))
+            for d, place in at.items()
+            if place == bridge
+        }
         uplink = draw(st.none() | st.builds(UplinkView, st.just(nic), mtu, st.booleans()))
         addresses = tuple(sorted(draw(st.sets(st.sampled_from(CIDRS)))))
         routes = tuple(sorted(draw(st.sets(st.sampled_from(ROUTES)))))

@@ -102,6 +102,18 @@ class Pool(RuleBasedStateMachine):
     def move_vif(self, n: int, m: int) -> None:
         self.attempt("VIF.move", self.any(VIF, n), self.any(Network, m))
 
+    @rule(n=pick, mode=st.sampled_from(["locked", "unlocked", "disabled", "network_default"]))
+    def lock_vif(self, n: int, mode: str) -> None:
+        self.attempt("VIF.set_locking_mode", self.any(VIF, n), mode)
+
+    @rule(n=pick, verb=st.sampled_from(["add", "remove"]), entry=st.sampled_from(["10.0.0.1", "10.0.0.0/24", "no address"]))
+    def allow(self, n: int, verb: str, entry: str) -> None:
+        self.attempt(f"VIF.{verb}_ipv4_allowed", self.any(VIF, n), entry)
+
+    @rule(n=pick, mode=st.sampled_from(["unlocked", "disabled"]))
+    def set_default(self, n: int, mode: str) -> None:
+        self.attempt("network.set_default_locking_mode", self.any(Network, n), mode)
+
     @rule(n=pick, verb=st.sampled_from(["plug", "unplug"]))
     def plug_pif(self, n: int, verb: str) -> None:
         self.attempt(f"PIF.{verb}", self.any(PIF, n))

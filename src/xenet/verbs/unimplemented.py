@@ -5,7 +5,7 @@ here, and for one that is both.
 """
 
 _HOST = "comes with the whole-host release: NICs found and forgotten, addresses, management and storage interfaces"
-_VLANS = "comes with VLANs, bonds, tunnels and locking"
+_VLANS = "comes with VLANs, bonds and tunnels"
 _OVS = "comes with the Open vSwitch datapath"
 _MIGRATION = "comes with live migration"
 _POOL = "comes with pools over several machines: join, eject, master"
@@ -38,13 +38,6 @@ UNIMPLEMENTED: dict[str, dict[str, str]] = {
     "tunnel": {"create": _OVS, "destroy": _OVS},
     "network_sriov": {"create": _SRIOV, "destroy": _SRIOV, "get_remaining_capacity": _SRIOV},
     "VIF": {
-        "set_locking_mode": _VLANS,
-        "set_ipv4_allowed": _VLANS,
-        "add_ipv4_allowed": _VLANS,
-        "remove_ipv4_allowed": _VLANS,
-        "set_ipv6_allowed": _VLANS,
-        "add_ipv6_allowed": _VLANS,
-        "remove_ipv6_allowed": _VLANS,
         "configure_ipv4": _CLIENTS,
         "configure_ipv6": _CLIENTS,
         "set_trunks": _OVS,
