@@ -36,6 +36,8 @@ missing_packages() {
     has ethtool || echo ethtool
     has udhcpc || echo udhcpc
     has udhcpd || echo udhcpd
+    has dhclient || echo isc-dhcp-client
+    has dnsmasq || echo dnsmasq-base
 }
 
 # Never asks a question, and stays silent unless it fails.

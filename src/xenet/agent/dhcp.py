@@ -1,4 +1,4 @@
-"""DHCP for the host's own interfaces: a real client (udhcpc) on each bridge whose PIF asks for it.
+"""DHCP for the host's own interfaces: a real client on each bridge whose PIF asks for it.
 
 The client only tells what it was given; it configures nothing. The lease goes to the server, becomes the PIF's IP, and comes back as part
 of what is wanted, so an address by DHCP is put on the bridge, watched and mended as a static one is. The machine's /etc is not written.
@@ -12,6 +12,7 @@ from pathlib import Path
 
 import msgspec
 
+from xenet.agent.dhcp_programs import Program, parse_lease
 from xenet.model.hidden import Lease
 
 log = logging.getLogger("xenet.agent")
@@ -19,14 +20,8 @@ PATIENCE = 20.0
 """Seconds without an answer after which the PIF counts as failed; the client goes on asking."""
 AGAIN = 2.0
 """Seconds before a client that ended is started again."""
-GONE = Lease("")
+GONE = Lease()
 """A lease that has ended."""
-SCRIPT = """#!/bin/sh
-case "$1" in
-    bound|renew) echo "lease $ip/$mask gateway=${router%% *} dns=$(echo $dns | tr ' ' ,)" ;;
-    deconfig) echo "none" ;;
-esac
-"""
 
 
 class Asking(msgspec.Struct):
@@ -41,8 +36,9 @@ class Asking(msgspec.Struct):
 class Clients:
     """One client a bridge. `changed` is called when a lease came, changed or ended, and when patience is over."""
 
-    def __init__(self, state: Path, changed: Callable[[], None]) -> None:
-        self._script = state / "udhcpc.sh"
+    def __init__(self, program: Program, state: Path, changed: Callable[[], None]) -> None:
+        self._program = program
+        self._state = state
         self._changed = changed
         self._asking: dict[str, Asking] = {}
 
@@ -83,11 +79,9 @@ class Clients:
 
     async def _keep(self, bridge: str, asking: Asking, address: str) -> None:
         """Run the client, and again should it end."""
-        self._script.write_text(SCRIPT)
-        self._script.chmod(0o700)
+        self._program.prepare(self._state)
         # The client ends with the agent, however that ends: two clients on a bridge would take turns.
-        command = ["setpriv", "--pdeathsig", "TERM", "udhcpc", "-f", "-i", bridge, "-s", str(self._script), "-T", "1", "-t", "4", "-A", "3"]
-        command += ["-r", address] if address else []
+        command = ["setpriv", "--pdeathsig", "TERM", *self._program.command(bridge, address, self._state)]
         while True:
             try:
                 await self._run(command, asking)
@@ -114,12 +108,3 @@ class Clients:
             asking.lease = lease
             asking.since = asyncio.get_running_loop().time()
             self._changed()
-
-
-def parse_lease(line: str) -> Lease | None:
-    """What the script says; None when there is no lease (any more)."""
-    words = line.split()
-    if len(words) != 4 or words[0] != "lease":
-        return None
-    said = dict(word.split("=", 1) for word in words[2:])
-    return Lease(words[1], said.get("gateway", ""), tuple(d for d in said.get("dns", "").split(",") if d))

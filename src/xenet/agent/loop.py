@@ -14,6 +14,7 @@ from typing import TypeAlias
 import msgspec
 
 from xenet.agent.dhcp import Clients
+from xenet.agent.dhcp_programs import DHCLIENT, UDHCPC
 from xenet.agent.door import Door
 from xenet.agent.guard import Answers, Guard
 from xenet.agent.keeper import Keeper
@@ -21,10 +22,8 @@ from xenet.agent.look import TOPICS, look
 from xenet.agent.replica import OutOfStep, Replica
 from xenet.link.channel import Channel, connect
 from xenet.link.messages import Answer, Ask, Delta, FromServer, Hello, Report, Snapshot
-from xenet.model.hidden import NIC
-from xenet.model.pif import PIF
-from xenet.model.types import ref_of
-from xenet.plan.layer3 import dhcp_clients
+from xenet.model.hidden import NIC, Lease
+from xenet.plan.layer3 import dhcp_clients, has_addresses, listeners6
 from xenet.plan.reach import reach_of
 from xenet.plan.steps import Step
 
@@ -37,6 +36,9 @@ AUDIT_EVERY = 300.0
 """Seconds between full dumps, in case a notification was missed."""
 RECONNECT = (0.05, 2.0)
 """Seconds between attempts to reach the server: first, and at most."""
+
+
+PROGRAMS = {4: UDHCPC, 6: DHCLIENT}
 
 
 class Wake(Enum):
@@ -74,7 +76,8 @@ class Loop:
         """Called with what the server said before the host is made so."""
         self.state = state
         """Where DHCP clients keep their script; None: no clients."""
-        self.dhcp: Clients | None = None
+        self.clients: dict[int, Clients] = {}
+        """By the version of IP."""
         self.door = Door(link)
         self.guard = Guard(answers, lambda: self._wake(Wake.GATEWAY))
         self._port = 0
@@ -92,7 +95,8 @@ class Loop:
 
     async def run(self) -> None:
         """For ever; with one server after the other, and without."""
-        self.dhcp = Clients(self.state, lambda: self._wake(Wake.LEASE)) if self.state else None
+        if self.state:
+            self.clients = {version: Clients(program, self.state, lambda: self._wake(Wake.LEASE)) for version, program in PROGRAMS.items()}
         news = self.keeper.datapath.fileno()
         asyncio.get_running_loop().add_reader(news, self._wake, Wake.NEWS)
         self._after(Wake.AUDIT, AUDIT_EVERY)
@@ -105,8 +109,8 @@ class Loop:
             for timer in self._timers.values():
                 timer.cancel()
             self.guard.close()
-            if self.dhcp is not None:
-                await self.dhcp.close()
+            for clients in self.clients.values():
+                await clients.close()
 
     # --- what comes in -----------------------------------------------------------------------------
 
@@ -193,7 +197,7 @@ class Loop:
         self.keeper.hear()
         self._channel = channel
         hello = self.hello(self.keeper.facts())
-        self._said = Report(-1, {}, hello.nics, {})
+        self._said = Report(-1, {}, hello.nics, {}, {})
         channel.send(hello)
 
     def _follow(self, message: Snapshot | Delta) -> bool:
@@ -215,8 +219,10 @@ class Loop:
 
     def _ask_for_addresses(self) -> None:
         """Have DHCP clients where PIFs want them, once their bridges are there."""
-        if self.dhcp is not None:
-            self.dhcp.follow(dhcp_clients(self.keeper.replica.state, self.keeper.replica.host))
+        state, host = self.keeper.replica.state, self.keeper.replica.host
+        wanted = {4: dhcp_clients(state, host), 6: listeners6(state, host, "DHCP")}
+        for version, clients in self.clients.items():
+            clients.follow(wanted[version])
 
     def _open_door(self, told: bool) -> None:
         """Have the API answer on the management address, now that it is there and the guard has no doubt."""
@@ -240,8 +246,8 @@ class Loop:
         self._log_failures(now.failures, told)
         news = msgspec.structs.replace(now, revision=said.revision) != said
         if self._channel and self.keeper.replica.told and (told or news):
-            nics, leases = (None if now.nics == said.nics else now.nics), (None if now.leases == said.leases else now.leases)
-            self._channel.send(msgspec.structs.replace(now, nics=nics, leases=leases))
+            known = {name: None for name in ("nics", "leases", "leases6") if getattr(now, name) == getattr(said, name)}
+            self._channel.send(msgspec.structs.replace(now, **known))
             self._said = now
             self.guard.reported()
         if told:
@@ -250,14 +256,22 @@ class Loop:
     def _now(self) -> Report:
         """The host as it is, in full."""
         keeper, state = self.keeper, self.keeper.replica.state
-        failures = {**keeper.failures, **self.guard.failures(), **self.door.failures}
-        if self.dhcp is None:
-            return Report(state.revision, failures, keeper.facts(), {}, pending=tuple(self.guard.waiting()))
-        leases = self.dhcp.leases()
+        leases = {version: clients.leases() for version, clients in self.clients.items()}
         # Until the server has heard of a lease and asked for its address, nothing is on the bridge yet.
-        unheard = {uuid for uuid, lease in leases.items() if (pif := state.find(PIF, ref_of(uuid))) and lease.address.partition("/")[0] != pif.IP}
-        pending = tuple(sorted(self.dhcp.waiting() | unheard | self.guard.waiting()))
-        return Report(state.revision, {**failures, **self.dhcp.failures()}, keeper.facts(), leases, pending)
+        unheard = {uuid for found in leases.values() for uuid, lease in found.items() if not has_addresses(state, uuid, lease)}
+        failures, waiting = {**keeper.failures, **self.guard.failures(), **self.door.failures}, unheard | self.guard.waiting()
+        for clients in self.clients.values():
+            failures |= clients.failures()
+            waiting |= clients.waiting()
+        return Report(state.revision, failures, keeper.facts(), leases.get(4, {}), self._leases6(leases.get(6, {})), tuple(sorted(waiting)))
+
+    def _leases6(self, leases: dict[str, Lease]) -> dict[str, Lease]:
+        """What DHCPv6 servers gave, with the routers' word on who is the router; what routers gave alone."""
+        replica, advertised = self.keeper.replica, self.keeper.datapath.advertised
+        asking, listening = (listeners6(replica.state, replica.host, mode) for mode in ("DHCP", "Autoconf"))
+        by_dhcp = {uuid: (bridge, leases[uuid]) for bridge, (uuid, _) in asking.items() if uuid in leases}
+        routed = {uuid: msgspec.structs.replace(lease, gateway=advertised(bridge).gateway) for uuid, (bridge, lease) in by_dhcp.items()}
+        return {**routed, **{uuid: advertised(bridge) for bridge, (uuid, _) in listening.items()}}
 
     def _log_failures(self, failures: Mapping[str, str], told: bool) -> None:
         """Each once. What fails as drift is mended must fail twice: of a device that somebody deletes the kernel first says that it is down,

@@ -3,6 +3,7 @@
 import errno
 import ipaddress
 import socket
+from collections.abc import Iterable
 from struct import Struct
 
 import msgspec
@@ -31,7 +32,8 @@ GLOBAL, LINK = 0, 253
 """Scopes of an address."""
 _ADDRESS, _LOCAL = 1, 2
 _DST, _OIF, _GATEWAY, _PRIORITY, _TABLE = 1, 4, 5, 6, 15
-_MAIN, _UNICAST, _KERNEL, _STATIC = 254, 1, 2, 4
+_MAIN, _UNICAST, _KERNEL, _STATIC, _ROUTER = 254, 1, 2, 4, 9
+_DUPLICATE, _TENTATIVE, _PERMANENT = 0x08, 0x40, 0x80
 _IFADDR = Struct("=BBBBI")
 _RTMSG = Struct("=BBBBBBBBI")
 _FLAGS = Struct("=H")
@@ -44,6 +46,14 @@ class Address(msgspec.Struct, frozen=True):
     index: int
     cidr: str
     scope: int
+    lasting: bool = True
+    """False of one that ends by itself, as those by routers' advertisements do."""
+    ready: bool = True
+    """False while nobody else may turn out to have it (RFC 4862, 5.4), and if somebody has."""
+
+    @property
+    def advertised(self) -> bool:
+        return not self.lasting and self.scope == GLOBAL and ":" in self.cidr
 
 
 class Route(msgspec.Struct, frozen=True):
@@ -52,6 +62,8 @@ class Route(msgspec.Struct, frozen=True):
     index: int
     view: RouteView
     metric: int
+    advertised: bool = False
+    """By a router."""
 
 
 def _family(address: str) -> int:
@@ -93,12 +105,12 @@ def _route(index: int, route: RouteView, protocol: int, kind: int) -> bytes:
 
 def parse_address(message: bytes) -> Address | None:
     """The address of an RTM_NEWADDR or RTM_DELADDR; None for other families."""
-    family, bits, _, scope, index = _IFADDR.unpack_from(message, 16)
+    family, bits, flags, scope, index = _IFADDR.unpack_from(message, 16)
     if family not in _BITS:
         return None
     found = attributes(message, 24)
     packed = found.get(_LOCAL) or found[_ADDRESS]
-    return Address(index, f"{socket.inet_ntop(family, packed)}/{bits}", scope)
+    return Address(index, f"{socket.inet_ntop(family, packed)}/{bits}", scope, bool(flags & _PERMANENT), not flags & (_TENTATIVE | _DUPLICATE))
 
 
 def parse_route(message: bytes) -> Route | None:
@@ -111,7 +123,7 @@ def parse_route(message: bytes) -> Route | None:
         return None
     packed = found.get(_DST, bytes(_BITS[socket.AddressFamily(family)] // 8))
     view = RouteView(f"{socket.inet_ntop(family, packed)}/{bits}", socket.inet_ntop(family, found[_GATEWAY]))
-    return Route(as_u32(found[_OIF]), view, as_u32(found.get(_PRIORITY, b"")))
+    return Route(as_u32(found[_OIF]), view, as_u32(found.get(_PRIORITY, b"")), protocol == _ROUTER)
 
 
 def replaces(message: bytes) -> bool:
@@ -128,6 +140,23 @@ def dump_addresses(sock: Socket) -> list[Address]:
 def dump_routes(sock: Socket) -> list[Route]:
     """Those of the main table that xenet keeps; the kernel leaves the others out. Raises NetlinkError."""
     return [route for family in _BITS for message in _dump_main(sock, family) if (route := parse_route(message))]
+
+
+def remove_prefixes(sock: Socket, index: int, kept: Iterable[str]) -> list[Request]:
+    """What deletes the routes to the prefixes that a router said are on this device's link (RFC 4861, 6.3.4): all of the kernel's own making
+    but those of the addresses (CIDRs) that are kept. Raises NetlinkError."""
+    own = {ipaddress.ip_interface(cidr).network for cidr in kept}
+    return [Request(DELROUTE, 0, message[16:]) for message in _dump_main(sock, socket.AF_INET6) if _prefix(message, index) not in (None, *own)]
+
+
+def _prefix(message: bytes, index: int) -> ipaddress.IPv6Network | None:
+    """Where a route of the kernel's own making leads; None for any other route or another device's."""
+    _, bits, _, _, _, protocol, *_ = _RTMSG.unpack_from(message, 16)
+    found = attributes(message, 28)
+    if protocol != _KERNEL or _GATEWAY in found or as_u32(found.get(_OIF, b"")) != index or _DST not in found:
+        return None
+    network = ipaddress.IPv6Network((found[_DST], bits))
+    return None if network.is_link_local else network
 
 
 def _dump_main(sock: Socket, family: int) -> list[bytes]:

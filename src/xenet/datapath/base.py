@@ -5,7 +5,7 @@ from typing import Protocol
 
 import msgspec
 
-from xenet.model.hidden import NIC
+from xenet.model.hidden import NIC, Lease
 from xenet.plan.steps import Step, StepFailure
 from xenet.plan.view import SwitchView
 
@@ -51,6 +51,9 @@ class Datapath(Protocol):
 
     def do(self, steps: Sequence[Step]) -> list[StepFailure]:
         """Carry out the steps in order; a failed one does not stop those that serve other objects. Then take in what they changed."""
+
+    def advertised(self, bridge: str) -> Lease:
+        """The addresses and the router that this switch has by routers' advertisements."""
 
     def fdb(self, bridge: str) -> list[FDBEntry]:
         """The switch's MAC table."""

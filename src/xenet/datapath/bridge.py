@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
+from xenet.datapath.advertisements import Advertisements
 from xenet.datapath.base import FDBEntry, SocketIn
 from xenet.datapath.batch import TROUBLE, carry_out, failure_of
 from xenet.datapath.fdb import dump_fdb
@@ -19,7 +20,7 @@ from xenet.datapath.namespaces import Guests
 from xenet.datapath.nics import foreign_master, nic_facts
 from xenet.datapath.ports import Ports
 from xenet.datapath.switches import Switches
-from xenet.model.hidden import NIC
+from xenet.model.hidden import NIC, Lease
 from xenet.plan import steps as s
 from xenet.plan.view import SwitchView
 
@@ -35,12 +36,14 @@ class BridgeDatapath:
         self._netns_of = netns_of
         self._kernel = Kernel()
         self._switches = Switches(self._kernel)
+        self._advertisements = Advertisements(self._kernel)
         self._ioctl = socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
         self._single: dict[type[s.Step], Callable[[Any], None]] = {
             s.CreateSwitch: self._switches.create,
             s.SetSwitch: self._switches.change,
             s.AttachUplink: self._switches.attach,
             s.DetachUplink: self._switches.detach,
+            s.SetAdvertisements: self._advertisements.set,
             s.AddAddress: self._switches.add_address,
             s.RemoveAddress: self._switches.remove_address,
             s.AddRoute: self._switches.add_route,
@@ -83,6 +86,9 @@ class BridgeDatapath:
         """The device that holds this NIC as its port, when that is none of ours."""
         master = foreign_master(self._kernel.table, device)
         return master.name if master else None
+
+    def advertised(self, bridge: str) -> Lease:
+        return self._kernel.table.advertised(bridge)
 
     def fdb(self, bridge: str) -> list[FDBEntry]:
         """Empty where there is no such switch of ours. Raises NetlinkError."""

@@ -12,7 +12,7 @@ import msgspec
 
 from xenet.datapath.base import FDBEntry
 from xenet.datapath.batch import Refused, carry_out, failure_of
-from xenet.model.hidden import NIC
+from xenet.model.hidden import NIC, Lease
 from xenet.plan import steps as s
 from xenet.plan.view import PortView, SwitchView, UplinkView
 
@@ -32,6 +32,8 @@ class FakeDatapath:
         self.state: dict[str, SwitchView] = {}
         self.tables: dict[str, list[FDBEntry]] = {}
         """What `fdb` answers."""
+        self.routers: dict[str, Lease] = {}
+        """What `advertised` answers."""
         self.dead: list[str] = []
         """Ports out of service that `reap` deletes."""
         self.done: list[s.Step] = []
@@ -49,6 +51,7 @@ class FakeDatapath:
             s.CreatePort: self._create_port,
             s.SetPort: self._set_port,
             s.RemovePort: self._remove_port,
+            s.SetAdvertisements: self._set_advertisements,
             s.AddAddress: self._add_address,
             s.RemoveAddress: self._remove_address,
             s.AddRoute: self._add_route,
@@ -105,6 +108,9 @@ class FakeDatapath:
 
     def foreign_master(self, device: str) -> str | None:
         return next((bridge for bridge, nics in self.others.items() if device in nics), None)
+
+    def advertised(self, bridge: str) -> Lease:
+        return self.routers.get(bridge, Lease())
 
     def fdb(self, bridge: str) -> list[FDBEntry]:
         return list(self.tables.get(bridge, ()))
@@ -224,6 +230,9 @@ class FakeDatapath:
         if self._holder(step.port.device):
             self._without(step.port.device)
             self.dead.append(step.port.device)
+
+    def _set_advertisements(self, step: s.SetAdvertisements) -> None:
+        self._put(replace(self._own(step.bridge), advertisements=step.advertisements))
 
     def _add_address(self, step: s.AddAddress) -> None:
         if nic := self.hardware.get(step.bridge):

@@ -13,6 +13,7 @@ from typing import NamedTuple
 import msgspec
 
 from xenet.datapath.netlink import CREATE, DELLINK, EXCL, GETLINK, NEWLINK, SETLINK, Request, as_text, as_u32, attr, attributes, text, u32
+from xenet.plan.view import AdvertisementsView
 
 IFF_UP = 1
 EUI64, NO_ADDRESS = 0, 1
@@ -21,7 +22,8 @@ EUI64, NO_ADDRESS = 0, 1
 _ADDRESS, _IFNAME, _MTU, _LINK, _MASTER, _LINKINFO, _IFALIAS, _AF_SPEC, _GROUP = 1, 3, 4, 5, 10, 18, 20, 26, 27
 _NET_NS_FD, _EXT_MASK, _CARRIER, _PARENT_NAME, _PARENT_BUS = 28, 29, 33, 56, 57
 _INFO_KIND, _INFO_DATA, _VETH_PEER, _BR_FORWARD_DELAY, _BR_MCAST_SNOOPING = 1, 2, 1, 1, 23
-_ADDR_GEN_MODE, _SKIP_STATS = 8, 8
+_ADDR_GEN_MODE, _SKIP_STATS, _INET6_CONF = 8, 8, 2
+_ACCEPT_RA, _AUTOCONF, _ACCEPT_DEFAULT = 3, 5, 17
 _IFINFO = Struct("=BxHiII")
 _NEW = _IFINFO.pack(0, 0, 0, 0, 0)
 _TLV = Struct("=HH")
@@ -41,6 +43,8 @@ class Link(msgspec.Struct, frozen=True):
     master: int = 0
     alias: str = ""
     peer: int = 0
+    advertisements: AdvertisementsView | None = None
+    """What a bridge takes from routers' advertisements."""
     parent: str = ""
     """The hardware's bus and name, such as `pci 0000:00:03.0`; empty for a virtual device and before Linux 5.14."""
 
@@ -154,8 +158,18 @@ def parse_link(message: bytes) -> Link:
         as_u32(get(_MASTER, b"")),
         as_text(get(_IFALIAS, b"")),
         as_u32(get(_LINK, b"")),
+        _advertisements(found[_AF_SPEC]) if _AF_SPEC in found and found.get(_LINKINFO, b"").find(b"bridge\0") >= 0 else None,
         f"{as_text(get(_PARENT_BUS, b''))} {as_text(found[_PARENT_NAME])}" if _PARENT_NAME in found else "",
     )
 
 
-_READ = frozenset({_ADDRESS, _IFNAME, _MTU, _LINK, _MASTER, _LINKINFO, _IFALIAS, _GROUP, _CARRIER, _PARENT_NAME, _PARENT_BUS})
+def _advertisements(families: bytes) -> AdvertisementsView | None:
+    """From the device's settings for IPv6, as `ip -d` does not show them (linux/ipv6.h, DEVCONF)."""
+    conf = attributes(attributes(families, 0).get(socket.AF_INET6, b""), 0).get(_INET6_CONF, b"")
+    values = memoryview(conf).cast("i") if conf else ()
+    if len(values) <= _ACCEPT_DEFAULT or not values[_ACCEPT_RA]:
+        return None
+    return AdvertisementsView(autoconf=bool(values[_AUTOCONF]), router=bool(values[_ACCEPT_DEFAULT]))
+
+
+_READ = frozenset({_ADDRESS, _IFNAME, _MTU, _LINK, _MASTER, _LINKINFO, _IFALIAS, _GROUP, _CARRIER, _PARENT_NAME, _PARENT_BUS, _AF_SPEC})

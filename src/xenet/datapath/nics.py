@@ -51,7 +51,7 @@ def _facts(table: Table, ioctl: socket.socket, link: Link) -> NIC:
         carrier=link.carrier and link.up,
         speed=speed,
         duplex=duplex,
-        addresses=tuple(sorted(cidr for cidr, scope in table.addresses.get(link.index, {}).items() if scope == GLOBAL)),
+        addresses=tuple(sorted(cidr for cidr, address in table.addresses.get(link.index, {}).items() if address.scope == GLOBAL)),
         gateway=_gateway(table, link.index),
         vendor_id=_hex(path, "vendor"),
         device_id=_hex(path, "device"),

@@ -2,10 +2,9 @@
 
 import errno
 from collections.abc import Sequence
-from contextlib import suppress
-from pathlib import Path
 
 from xenet.datapath.addresses import LINK, add_address, add_route, remove_address, remove_route
+from xenet.datapath.advertisements import refuse_advertisements
 from xenet.datapath.batch import Refused, failure_of
 from xenet.datapath.kernel import Kernel
 from xenet.datapath.links import EUI64, Link, create_bridge, set_link
@@ -25,14 +24,6 @@ from xenet.plan.steps import (
     StepFailure,
 )
 from xenet.plan.view import SwitchView
-
-
-def refuse_advertisements(bridge: str) -> None:
-    """No address by router advertisements either, which addr_gen_mode does not stop (kernel: ip-sysctl, accept_ra). A kernel without
-    IPv6 has nothing to refuse."""
-    with suppress(FileNotFoundError):
-        Path(f"/proc/sys/net/ipv6/conf/{bridge}/accept_ra").write_text("0")
-
 
 _ANY_MTU = 65535
 """A bridge follows the smallest MTU of its ports until its own is changed, and only a change to another value counts as one."""
@@ -132,7 +123,7 @@ class Switches:
         """No link-local address, now and later: a port has none of its own."""
         if (mode := self._kernel.no_link_local(mtu)) is not None:
             self._kernel.run(set_link(nic, addr_gen_mode=mode), errno.EAFNOSUPPORT)
-        own = [cidr for cidr, scope in self._kernel.table.addresses[nic].items() if scope == LINK and ":" in cidr]
+        own = [cidr for cidr, address in self._kernel.table.addresses[nic].items() if address.scope == LINK and ":" in cidr]
         for cidr in own:
             self._kernel.run(remove_address(nic, cidr), errno.EADDRNOTAVAIL)
 

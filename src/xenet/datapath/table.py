@@ -15,6 +15,7 @@ from xenet.datapath.mark import is_ours, is_remnant, is_switch, limited_by, port
 from xenet.datapath.netlink import DELADDR, DELLINK, DELROUTE, NEWADDR, NEWLINK, NEWROUTE
 from xenet.datapath.shaping import KINDS, Shaping
 from xenet.datapath.tc import bucket_for
+from xenet.model.hidden import Lease
 from xenet.plan.view import LockView, PortView, SwitchView, UplinkView
 
 
@@ -36,8 +37,8 @@ class Table:
         self.lock_of: Callable[[str, str], LockView | None] = lambda device, mac: None
         """What a port, by its name and its guest's MAC, is locked to."""
         self.shaping = Shaping()
-        self.addresses: defaultdict[int, dict[str, int]] = defaultdict(dict)
-        """ifindex -> CIDR -> scope."""
+        self.addresses: defaultdict[int, dict[str, Address]] = defaultdict(dict)
+        """ifindex -> CIDR -> what is known of it."""
         self.routes: defaultdict[int, set[Route]] = defaultdict(set)
         self._pending: dict[int, bytes] = {}
         self._views: dict[int, SwitchView] = {}
@@ -65,7 +66,7 @@ class Table:
         addressed, routed = self.addresses, self.routes
         self.addresses, self.routes = defaultdict(dict), defaultdict(set)
         for address in addresses:
-            self.addresses[address.index][address.cidr] = address.scope
+            self.addresses[address.index][address.cidr] = address
         for route in routes:
             self.routes[route.index].add(route)
         for index in addressed.keys() | self.addresses.keys() | routed.keys() | self.routes.keys():
@@ -91,10 +92,10 @@ class Table:
         known = self.addresses[address.index]
         if kind == DELADDR:
             known.pop(address.cidr, None)
-        elif known.get(address.cidr) == address.scope:
+        elif known.get(address.cidr) == address:
             return
         else:
-            known[address.cidr] = address.scope
+            known[address.cidr] = address
         self._touch(address.index)
 
     def _take_route(self, kind: int, message: bytes) -> None:
@@ -253,6 +254,7 @@ class Table:
         members = self._members.get(link.index, set())
         ports = {port.device: self._held(index, port) for index in members if (port := self._ports.get(index))}
         nic = self.link(said.get("uplink", ""))
+        autoconf, router = (link.advertisements.autoconf, link.advertisements.router) if link.advertisements else (False, False)
         return SwitchView(
             bridge=link.name,
             network=said["network"],
@@ -261,9 +263,22 @@ class Table:
             up=link.up,
             uplink=UplinkView(nic.name, nic.mtu, nic.up) if nic and nic.index in members else None,
             ports=ports,
-            addresses=tuple(sorted(cidr for cidr, scope in self.addresses.get(link.index, {}).items() if scope == GLOBAL)),
-            routes=tuple(sorted(route.view for route in self.routes.get(link.index, ()))),
+            addresses=tuple(sorted(address.cidr for address in self._global(link.index) if not (autoconf and address.advertised))),
+            routes=tuple(sorted(route.view for route in self.routes.get(link.index, ()) if not (router and route.advertised))),
+            advertisements=link.advertisements,
         )
+
+    def _global(self, index: int) -> list[Address]:
+        return [address for address in self.addresses.get(index, {}).values() if address.scope == GLOBAL]
+
+    def advertised(self, bridge: str) -> Lease:
+        """What a bridge has by routers' advertisements; an address once it is sure that nobody else has it."""
+        link = self.link(bridge)
+        if link is None or link.advertisements is None:
+            return Lease()
+        addresses = sorted(address.cidr for address in self._global(link.index) if address.advertised and address.ready)
+        routers = sorted(route.view.gateway for route in self.routes.get(link.index, ()) if route.advertised and route.view.destination == "::/0")
+        return Lease(tuple(addresses), next(iter(routers), ""))
 
     def _held(self, index: int, port: PortView) -> PortView:
         """With the limit and the lock that hold its guest."""

@@ -23,12 +23,13 @@ class Hello(msgspec.Struct, frozen=True, tag=True):
 
 class Report(msgspec.Struct, frozen=True, tag=True):
     """The host now is as `revision` wants it, but for `failures` (uuid of the object -> why) and `pending` (uuids of what still takes its
-    time). `nics` and `leases` (by the PIF's uuid) only where they differ from the last report."""
+    time). `nics`, `leases` and those for IPv6 (by the PIF's uuid) only where they differ from the last report."""
 
     revision: int
     failures: dict[str, str] = {}
     nics: tuple[NIC, ...] | None = None
     leases: dict[str, Lease] | None = None
+    leases6: dict[str, Lease] | None = None
     pending: tuple[str, ...] = ()
 
 

@@ -70,9 +70,10 @@ class NIC(msgspec.Struct, frozen=True):
 
 
 class Lease(msgspec.Struct, frozen=True):
-    """What a DHCP server gave (RFC 2131): the address in CIDR, the first router, the name servers."""
+    """What the network gave a host, by DHCP (RFC 2131, 8415) or by router advertisements (RFC 4861): addresses in CIDR, sorted, the
+    first router, the name servers. Without an address: it has ended, or nothing was given yet."""
 
-    address: str
+    addresses: StrSet = ()
     gateway: str = ""
     dns: tuple[str, ...] = ()
 

@@ -10,7 +10,7 @@ from xenet.model.state import PoolState
 from xenet.model.types import PREFIX, Ref, ref_of
 from xenet.model.vif import VIF
 from xenet.model.vm import VM
-from xenet.plan.layer3 import addresses_of, routes_of
+from xenet.plan.layer3 import addresses_of, advertisements_of, routes_of
 from xenet.plan.limit import rate_of
 from xenet.plan.lock import lock_of, mode_of
 from xenet.plan.view import GuestView, HostView, PortView, SwitchView, UplinkView
@@ -46,6 +46,7 @@ def compile_switch(state: PoolState, host: Ref, bridge: str) -> SwitchView | Non
         ports=ports,
         addresses=addresses_of(pif),
         routes=routes_of(state, network, pif),
+        advertisements=advertisements_of(state, pif),
     )
 
 

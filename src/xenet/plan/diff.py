@@ -14,6 +14,7 @@ from xenet.plan.steps import (
     RemoveAddress,
     RemovePort,
     RemoveRoute,
+    SetAdvertisements,
     SetPort,
     SetSwitch,
     StartGuest,
@@ -108,6 +109,9 @@ def _build(want: SwitchView, have: SwitchView | None, borrowed: Mapping[str, tup
         yield SetSwitch(object=want.network, reason="MAC, MTU or state differ", switch=want)
     if want.uplink:
         yield from _join(want, want.uplink, have, borrowed)
+    if want.advertisements != (have.advertisements if have else None):
+        reason = "how the PIF gets its IPv6 address"
+        yield SetAdvertisements(object=want.network, reason=reason, bridge=want.bridge, advertisements=want.advertisements)
     for address in want.addresses:
         if have is None or address not in have.addresses:
             yield AddAddress(object=want.network, reason="the PIF's address", bridge=want.bridge, address=address)

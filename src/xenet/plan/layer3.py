@@ -3,12 +3,13 @@
 from collections.abc import Iterator
 from ipaddress import ip_address, ip_interface, ip_network
 
+from xenet.model.hidden import Lease
 from xenet.model.netmask import prefix_of
 from xenet.model.network import Network
-from xenet.model.pif import PIF
+from xenet.model.pif import PIF, IPv6Mode
 from xenet.model.state import PoolState
-from xenet.model.types import Ref
-from xenet.plan.view import RouteView
+from xenet.model.types import Ref, ref_of
+from xenet.plan.view import AdvertisementsView, RouteView
 
 DEFAULT_ROUTE = "0.0.0.0/0"
 DEFAULT_ROUTE_V6 = "::/0"
@@ -17,14 +18,37 @@ DEFAULT_ROUTE_V6 = "::/0"
 def addresses_of(pif: PIF) -> tuple[str, ...]:
     """CIDRs in the kernel's form, sorted. What DHCP gave stands in the PIF."""
     v4 = [f"{pif.IP}/{prefix_of(pif.netmask)}"] if pif.ip_configuration_mode != "None" and pif.IP else []
-    v6 = [str(ip_interface(address)) for address in pif.IPv6 if address] if pif.ipv6_configuration_mode == "Static" else []
+    v6 = [str(ip_interface(address)) for address in pif.IPv6 if address] if pif.ipv6_configuration_mode in ("Static", "DHCP") else []
     return tuple(sorted((*v4, *v6)))
 
 
 def dhcp_clients(state: PoolState, host: Ref) -> dict[str, tuple[str, str]]:
     """Where this host asks a DHCP server: bridge -> (the PIF's uuid, the address that it has now)."""
-    asking = [pif for pif in state.where(PIF, "host", host) if pif.plugged and pif.managed and pif.ip_configuration_mode == "DHCP"]
+    asking = [pif for pif in _up(state, host) if pif.ip_configuration_mode == "DHCP"]
     return {state.get(Network, pif.network).bridge: (pif.uuid, pif.IP) for pif in asking}
+
+
+def listeners6(state: PoolState, host: Ref, mode: IPv6Mode) -> dict[str, tuple[str, str]]:
+    """The same for IPv6 with this mode; a DHCPv6 client keeps the address itself."""
+    asking = [pif for pif in _up(state, host) if pif.ipv6_configuration_mode == mode]
+    return {state.get(Network, pif.network).bridge: (pif.uuid, "") for pif in asking}
+
+
+def has_addresses(state: PoolState, uuid: str, lease: Lease) -> bool:
+    """Whether what a DHCP server gave stands in the PIF with this uuid; of a PIF that is gone nothing is missing."""
+    pif = state.find(PIF, ref_of(uuid))
+    return pif is None or set(lease.addresses) <= {*addresses_of(pif)}
+
+
+def _up(state: PoolState, host: Ref) -> list[PIF]:
+    return [pif for pif in state.where(PIF, "host", host) if pif.plugged and pif.managed]
+
+
+def advertisements_of(state: PoolState, pif: PIF) -> AdvertisementsView | None:
+    """With DHCP, too, the default route is the routers' to tell: DHCPv6 has no word for it. Only the PIF with the host's gateway takes it."""
+    if pif.ipv6_configuration_mode not in ("DHCP", "Autoconf"):
+        return None
+    return AdvertisementsView(autoconf=pif.ipv6_configuration_mode == "Autoconf", router=gateway_pif(state, pif.host) == pif.ref)
 
 
 def routes_of(state: PoolState, network: Network, pif: PIF) -> tuple[RouteView, ...]:

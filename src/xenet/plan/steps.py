@@ -10,7 +10,7 @@ import msgspec
 
 from xenet.plan.limit import burst_of, limiter_of, queue_of
 from xenet.plan.lock import commands, elements
-from xenet.plan.view import GuestView, LockView, PortView, RouteView, SwitchView, UplinkView
+from xenet.plan.view import AdvertisementsView, GuestView, LockView, PortView, RouteView, SwitchView, UplinkView
 
 
 class Step(msgspec.Struct, frozen=True, kw_only=True):
@@ -210,6 +210,21 @@ class RemoveRoute(Step, frozen=True, kw_only=True):
     @property
     def text(self) -> str:
         return f"ip route del {self.route.destination} via {self.route.gateway} dev {self.bridge}"
+
+
+class SetAdvertisements(Step, frozen=True, kw_only=True):
+    """What the bridge takes from routers' advertisements, None: nothing. What came by them and is not wanted any more goes; routers are
+    asked at once, from a link-local address."""
+
+    bridge: str
+    advertisements: AdvertisementsView | None
+
+    @property
+    def text(self) -> str:
+        conf, want = f"net.ipv6.conf.{self.bridge}", self.advertisements
+        if want is None:
+            return f"sysctl {conf}.accept_ra=0 {conf}.addr_gen_mode=1"
+        return f"sysctl {conf}.autoconf={want.autoconf:d} {conf}.accept_ra_defrtr={want.router:d} {conf}.accept_ra=2 {conf}.addr_gen_mode=0"
 
 
 class StepFailure(msgspec.Struct, frozen=True):

@@ -63,6 +63,16 @@ class RouteView(msgspec.Struct, frozen=True, order=True):
     gateway: str
 
 
+class AdvertisementsView(msgspec.Struct, frozen=True):
+    """What a switch takes from routers' advertisements (RFC 4861); for these it has a link-local address. The addresses and routes that
+    come of them are the kernel's: no part of a SwitchView."""
+
+    autoconf: bool
+    """An address in each prefix (RFC 4862)."""
+    router: bool
+    """The default route."""
+
+
 class SwitchView(msgspec.Struct, frozen=True):
     """A learning switch: a bridge, its uplink, its ports, and the host's own address on it, if any."""
 
@@ -80,6 +90,8 @@ class SwitchView(msgspec.Struct, frozen=True):
     """CIDR, sorted."""
     routes: tuple[RouteView, ...] = ()
     """Sorted; those of the kernel's own making (connected networks) left out."""
+    advertisements: AdvertisementsView | None = None
+    """None: they are ignored."""
 
 
 class GuestView(msgspec.Struct, frozen=True):

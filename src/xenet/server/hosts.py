@@ -98,7 +98,8 @@ class Hosts:
 
     def _take(self, host: Ref, message: FromAgent) -> None:
         if isinstance(message, Report):
-            self.core.reported(host, News(message.revision, message.failures, message.nics, message.leases, message.pending))
+            news = News(message.revision, message.failures, message.nics, message.leases, message.leases6, message.pending)
+            self.core.reported(host, news)
             self.arrived.set()
         elif isinstance(message, Answer) and message.id in self._asked:
             self._asked.pop(message.id).set_result(message.value)

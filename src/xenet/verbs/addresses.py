@@ -40,8 +40,9 @@ def reconfigure_ip(call: Call, self: PIFRef, mode: IPMode, IP: str, netmask: str
 
 @message("PIF")
 def reconfigure_ipv6(call: Call, self: PIFRef, mode: IPv6Mode, IPv6: str, gateway: str, DNS: str) -> Outcome:
-    """The same for IPv6, whose address comes with its prefix length. Raises INVALID_CIDR_ADDRESS_SPECIFIED, INVALID_IP_ADDRESS_SPECIFIED
-    [parameter] and what reconfigure_ip raises."""
+    """The same for IPv6, whose address comes with its prefix length. With DHCP the call lasts until a server has answered; Autoconf
+    returns at once, and the addresses stand in the PIF when a router has advertised them.
+    Raises INVALID_CIDR_ADDRESS_SPECIFIED, INVALID_IP_ADDRESS_SPECIFIED [parameter] and what reconfigure_ip raises."""
     pif = call.state.get(PIF, self)
     if not pif.managed:
         raise Failure("PIF_UNMANAGED", self)
@@ -51,11 +52,10 @@ def reconfigure_ipv6(call: Call, self: PIFRef, mode: IPv6Mode, IPv6: str, gatewa
         raise Failure("INVALID_IP_ADDRESS_SPECIFIED", "gateway")
     if mode == "None" and pif.management and pif.primary_address_type == "IPv6":
         raise Failure("PIF_IS_MANAGEMENT_INTERFACE", self)
-    if mode in ("DHCP", "Autoconf"):
-        raise Failure("PIF_CONFIGURATION_ERROR", self, f"no {mode} for IPv6 here yet: give mode=static")
+    given = mode in ("DHCP", "Autoconf")  # what the network gives takes their place
     dns = ",".join((*_servers(DNS, 6), *_servers(pif.DNS, 4)))
     work = Work(call)
-    work.update(pif, ipv6_configuration_mode=mode, IPv6=(IPv6,), ipv6_gateway=gateway, DNS=dns)
+    work.update(pif, ipv6_configuration_mode=mode, IPv6=() if given else (IPv6,), ipv6_gateway="" if given else gateway, DNS=dns)
     return applied(work, pif)
 
 
@@ -70,15 +70,27 @@ def set_primary_address_type(call: Call, self: PIFRef, primary_address_type: Pri
     return work.outcome()
 
 
-def note_leases(work: Draft, host: Ref, leases: Mapping[str, Lease] | None) -> None:
+def note_leases(work: Draft, host: Ref, leases: Mapping[str, Lease]) -> None:
     """What DHCP gave becomes the PIF's: that is what is wanted on the bridge. An empty lease, one that ended, takes the address away."""
     for pif in work.state.where(PIF, "host", host) if leases else ():
-        lease = leases.get(pif.uuid) if leases and pif.ip_configuration_mode == "DHCP" else None
+        lease = leases.get(pif.uuid) if pif.ip_configuration_mode == "DHCP" else None
         if lease is None:
             continue
-        address, _, prefix = lease.address.partition("/")
+        address, _, prefix = next(iter(lease.addresses), "").partition("/")
         dns = ",".join((*lease.dns, *_servers(pif.DNS, 6)))
         work.update(pif, IP=address, netmask=netmask_of(int(prefix)) if prefix else "", gateway=lease.gateway, DNS=dns)
+        management_address(work, pif)
+
+
+def note_leases6(work: Draft, host: Ref, leases: Mapping[str, Lease]) -> None:
+    """The same for IPv6. Router advertisements name no DNS server here, so what was given with Autoconf stays."""
+    for pif in work.state.where(PIF, "host", host) if leases else ():
+        lease = leases.get(pif.uuid) if pif.ipv6_configuration_mode in ("DHCP", "Autoconf") else None
+        if lease is None:
+            continue
+        servers = lease.dns if pif.ipv6_configuration_mode == "DHCP" else _servers(pif.DNS, 6)
+        dns = ",".join((*servers, *_servers(pif.DNS, 4)))
+        work.update(pif, IPv6=lease.addresses, ipv6_gateway=lease.gateway, DNS=dns)
         management_address(work, pif)
 
 

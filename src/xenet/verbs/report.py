@@ -12,7 +12,7 @@ from xenet.model.pif import PIF
 from xenet.model.task import Task
 from xenet.model.types import Ref, ref_of
 from xenet.model.vif import VIF
-from xenet.verbs.addresses import note_leases
+from xenet.verbs.addresses import note_leases, note_leases6
 from xenet.verbs.adopt import refresh_metrics
 from xenet.verbs.allowed import refresh_allowed
 from xenet.verbs.call import Call, Work
@@ -35,6 +35,7 @@ class News(msgspec.Struct, frozen=True):
     failures: Mapping[str, str] = {}
     nics: tuple[NIC, ...] | None = None
     leases: Mapping[str, Lease] | None = None
+    leases6: Mapping[str, Lease] | None = None
     pending: tuple[str, ...] = ()
 
 
@@ -49,7 +50,8 @@ def take_report(call: Call, host: Ref, news: News) -> tuple[Change, list[Ended]]
         work.update(facts, nics=news.nics)
         refresh_metrics(work, host, call.now)
         note_unmanaged(work, host)
-    note_leases(work, host, news.leases)
+    note_leases(work, host, news.leases or {})
+    note_leases6(work, host, news.leases6 or {})
     _note_pifs(work, host, revision, down)
     ended = []
     for operation in list(call.state.all(Operation)):
