@@ -88,6 +88,7 @@ class Pool:
         self.hosts: dict[str, Namespace] = {}
         self.nics: dict[str, str] = {}
         self.url = ""
+        self.socket = ""
         self.insides: list[Inside] = []
         self._session: Any = None
 
@@ -105,7 +106,7 @@ class Pool:
         process.stdout.close()
         found = re.search(r"XENET_URL=(\S+) XENET_USER=root XENET_SOCKET=(\S+)", line)
         assert found, f"no ready line but {line!r}; {(self.folder / 'server.log').read_text()[-2000:]}"
-        self.url = found[1]
+        self.url, self.socket = found[1], found[2]
         self._disconnect()
 
     def start_agent(self, name: str, *program: str, extra: tuple[str, ...] = (), netns: Namespace | None = None, nics: str = "eth0") -> None:

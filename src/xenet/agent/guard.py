@@ -6,7 +6,6 @@ takes back what failed.
 """
 
 import asyncio
-import logging
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -14,69 +13,83 @@ from contextlib import suppress
 from xenet.agent.arp import PATIENCE
 from xenet.plan.reach import Reach
 
-log = logging.getLogger("xenet.agent")
 SLICE = 1.0
 """Seconds of asking after which the guard looks whether it is still wanted."""
+GRACE = 5.0
+"""Seconds in which the server takes back a change that failed. What it has left by then has to do: no call is behind it."""
 Answers = Callable[[str, str, str, str, float], bool]
 """Whether, through a device with a MAC and an address, a gateway answers within so many seconds. May block, may raise OSError."""
 
 
 class Guard:
-    """Calls `changed` when it has an answer. Without `answers` every way is good."""
+    """Calls `changed` when it knows more. Without `answers` every way is good."""
 
-    def __init__(self, answers: Answers | None, changed: Callable[[], None], patience: float = PATIENCE) -> None:
+    def __init__(self, answers: Answers | None, changed: Callable[[], None], patience: float = PATIENCE, grace: float = GRACE) -> None:
         self._answers = answers
         self._changed = changed
         self._patience = patience
+        self._grace = grace
         self._good: Reach | None = None
         """The last way that was found good, or that there was no reason to doubt."""
-        self._asking: tuple[Reach, asyncio.Task[None]] | None = None
-        self._failed: Reach | None = None
+        self._doubt: Reach | None = None
+        """The way whose gateway is being asked, or has not answered."""
+        self._silent = False
+        """It has not answered."""
         self._heard = False
-        """Whether the server knows of the failure."""
+        """The server knows that."""
+        self._task: asyncio.Task[None] | None = None
 
     def follow(self, reach: Reach | None) -> None:
-        """This is the way to the host now. One that failed has to do when the server, which heard of it, has left it as it is."""
-        if (self._asking and self._asking[0] == reach) or (self._failed and self._failed == reach and not self._heard):
+        """This is the way to the host now."""
+        if reach is not None and reach == self._doubt:
             return
         self.close()
-        failed, self._failed, self._heard = self._failed, None, False
         if reach is None:
             self._good = None
-        elif reach.address and self._is_doubtful(reach) and reach != failed:
-            self._asking = reach, asyncio.create_task(self._ask(reach))
+        elif reach.address and self._is_doubtful(reach):
+            self._doubt, self._silent, self._heard = reach, False, False
+            self._task = asyncio.create_task(self._ask(reach))
         elif reach.address:
             self._good = reach
 
     def _is_doubtful(self, reach: Reach) -> bool:
         return self._answers is not None and self._good not in (None, reach) and bool(reach.gateway) and ":" not in reach.gateway
 
+    @property
+    def in_doubt(self) -> bool:
+        """Whether this way may yet be taken back."""
+        return self._doubt is not None
+
     def waiting(self) -> set[str]:
         """The PIF whose gateway is being asked."""
-        return {self._asking[0].pif} if self._asking else set()
+        return {self._doubt.pif} if self._doubt and not self._silent else set()
 
     def failures(self) -> dict[str, str]:
         """The PIF whose gateway did not answer."""
-        if self._failed is None:
+        if not self._doubt or not self._silent:
             return {}
-        return {self._failed.pif: f"gateway {self._failed.gateway} did not answer through {self._failed.device} within {self._patience:.0f} s"}
+        why = f"gateway {self._doubt.gateway} did not answer through {self._doubt.device} within {self._patience:.0f} s"
+        return {self._doubt.pif: why}
 
     def reported(self) -> None:
         """The server has been told of the failures."""
-        self._heard = self._failed is not None
+        self._heard = self._silent
 
     def close(self) -> None:
-        if self._asking:
-            self._asking[1].cancel()
-            self._asking = None
+        self._doubt = None
+        if self._task:
+            self._task.cancel()
+            self._task = None
 
     async def _ask(self, reach: Reach) -> None:
         until = time.monotonic() + self._patience
-        answered = False
-        while not answered and time.monotonic() < until:
-            answered = await self._try(reach)
-        self._good, self._failed = (reach, None) if answered else (self._good, reach)
-        self._asking = None
+        while not (answered := await self._try(reach)) and time.monotonic() < until:
+            continue
+        while not answered and not self._heard:
+            self._silent = True
+            self._changed()
+            await asyncio.sleep(self._grace)
+        self._good, self._doubt = reach, None
         self._changed()
 
     async def _try(self, reach: Reach) -> bool:
