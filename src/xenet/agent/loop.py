@@ -229,7 +229,7 @@ class Loop:
         reach = reach_of(self.keeper.replica.state, self.keeper.replica.host)
         if told:
             self.guard.follow(reach)
-        if not self.guard.waiting():
+        if not self.guard.in_doubt:
             self.door.keep(self.keeper.replica.host, reach, self._port)
 
     def _plan_ahead(self, steps: list[Step]) -> None:
