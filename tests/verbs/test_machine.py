@@ -11,11 +11,11 @@ from tests.verbs.world import VM_RECORD, World, vif_record
 from xenet.model.change import GROWING, Draft
 from xenet.model.classes import STORED
 from xenet.model.errors import Failure
-from xenet.model.hidden import Operation
+from xenet.model.hidden import HostFacts, Operation
 from xenet.model.host import Host
 from xenet.model.invariants import violations, warnings
 from xenet.model.network import Network
-from xenet.model.pif import PIF
+from xenet.model.pif import PIF, primary_address
 from xenet.model.state import PoolState, state_of
 from xenet.model.types import NULL, Record, Ref
 from xenet.model.vif import VIF
@@ -42,12 +42,22 @@ def check(state: PoolState, *, whole: bool = True) -> None:
     assert violations(state) == []
     if whole:
         assert warnings(state) == []
+    check_management(state)
     draft = Draft(state)
     for cls in (VM, VIF):
         for record in state.all(cls):
             draft.put(record)
     refresh_allowed(draft)
     assert draft.change().edits == (), "allowed_operations are out of date"
+
+
+def check_management(state: PoolState) -> None:
+    """A host is reached on one PIF at most, at that PIF's address; and where xenet may plug the PIF, it shall be plugged."""
+    for host in state.all(Host):
+        found = [pif for pif in state.where(PIF, "host", host.ref) if pif.management]
+        assert len(found) <= 1
+        assert host.address == (primary_address(found[0]) if found else "")
+        assert all(pif.plugged == pif.managed for pif in found)
 
 
 class Pool(RuleBasedStateMachine):
@@ -117,6 +127,19 @@ class Pool(RuleBasedStateMachine):
     @rule(n=pick, verb=st.sampled_from(["plug", "unplug"]))
     def plug_pif(self, n: int, verb: str) -> None:
         self.attempt(f"PIF.{verb}", self.any(PIF, n))
+
+    @rule(n=pick, mode=st.sampled_from(["Static", "Static", "DHCP", "None"]), last=st.integers(1, 9))
+    def set_address(self, n: int, mode: str, last: int) -> None:
+        self.attempt("PIF.reconfigure_ip", self.any(PIF, n), mode, f"192.0.2.{last}", "255.255.255.0", "192.0.2.254", "")
+
+    @rule(n=pick, what=st.sampled_from(["host", "host", "host", "pool", "disable"]))
+    def move_management(self, n: int, what: str) -> None:
+        if what == "host":
+            self.attempt("host.management_reconfigure", self.any(PIF, n))
+        elif what == "pool":
+            self.attempt("pool.management_reconfigure", self.any(Network, n))
+        else:
+            self.attempt("host.management_disable")
 
     @precondition(lambda self: self.world.state.count(Operation))
     @rule(n=pick, failing=st.lists(pick, max_size=2))
@@ -213,6 +236,18 @@ class PoolWithNics(Pool):
     @rule(n=pick, device=st.sampled_from(["eth0", "eth1"]), managed=st.booleans())
     def introduce(self, n: int, device: str, managed: bool) -> None:
         self.attempt("PIF.introduce", self.any(Host, n), "", device, managed)
+
+    @rule(n=pick, m=pick, address=st.sampled_from(["192.0.2.20/24", "192.0.2.21/24", ""]))
+    def administrator_sets_an_address(self, n: int, m: int, address: str) -> None:
+        """On a NIC that xenet keeps its hands off: of the others its facts tell no address."""
+        host = self.any(Host, n)
+        if not is_live(self.world.state, self.world.get(Host, host)):
+            return
+        apart = [pif.device for pif in self.world.state.where(PIF, "host", host) if not pif.managed]
+        facts = self.world.get(HostFacts, host)
+        chosen = apart[m % len(apart)] if apart else ""
+        nics = (msgspec.structs.replace(nic, addresses=(address,) if address else ()) if nic.device == chosen else nic for nic in facts.nics)
+        self.world.report(host, nics=tuple(nics))
 
     @rule(n=pick)
     def scan(self, n: int) -> None:
