@@ -37,7 +37,7 @@ def site(tmp_path: Path) -> Iterator[Site]:
         for nic in (0, 1):
             cable(host, f"eth{nic}", router, f"r{nic}")
             router.ip("address", "add", f"10.{nic}.0.254/24", "dev", f"r{nic}")
-        made.start_agent("host1", netns=host, nics="eth0,eth1")
+        made.start_agent("host1", netns=host, nics="eth0,eth1", extra=("--resolv-conf", str(tmp_path / "etc/resolv.conf")))
         made.wait_for("host1")
         yield Site(made, host, router)
 
@@ -77,3 +77,25 @@ def test_a_server_that_comes_late(site: Site, tmp_path: Path) -> None:
     with dhcp_server(site.router, tmp_path):
         until(lambda: api.task.get_status(task) == "success", 30)
         assert addresses(site.host, "xenbr1") != []
+
+
+def test_the_hosts_resolver(site: Site, tmp_path: Path) -> None:
+    """What DHCP gave, or what the PIF was given, is in the host's resolv.conf; a host without any keeps the one that it has."""
+    api, pif, own, asked = site.pool.api, site.pif("eth1"), tmp_path / "host1/resolv.conf", tmp_path / "etc/resolv.conf"
+    asked.parent.mkdir()
+    asked.write_text("nameserver 192.0.2.53\n")
+    with dhcp_server(site.router, tmp_path):
+        api.PIF.reconfigure_ip(pif, "DHCP", "", "", "", "")
+        text = "# xenet: the DNS of PIF eth1\nnameserver 10.1.0.53\n"
+        until(lambda: own.read_text() == asked.read_text() == text)
+    api.PIF.set_other_config(pif, {"domain": "lab.example"})
+    api.PIF.reconfigure_ip(pif, "Static", "10.1.0.9", "255.255.255.0", "", "10.1.0.99")
+    text = "# xenet: the DNS of PIF eth1\nsearch lab.example\nnameserver 10.1.0.99\n"
+    until(lambda: own.read_text() == asked.read_text() == text)
+    api.PIF.set_other_config(site.pif("eth0"), {"peerdns": "true"})
+    api.PIF.reconfigure_ip(site.pif("eth0"), "Static", "10.0.0.9", "255.255.255.0", "", "10.0.0.99")
+    until(lambda: own.read_text() == asked.read_text() == "# xenet: the DNS of PIF eth0\nnameserver 10.0.0.99\n")
+    for device in ("eth0", "eth1"):
+        api.PIF.reconfigure_ip(site.pif(device), "None", "", "", "", "")
+    until(lambda: own.read_text() == "")
+    assert asked.read_text() == "# xenet: the DNS of PIF eth1\nsearch lab.example\nnameserver 10.1.0.99\n", "left as it was"

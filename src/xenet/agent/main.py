@@ -19,6 +19,7 @@ from xenet.agent.keeper import Keeper
 from xenet.agent.loop import Loop
 from xenet.agent.namespace import enter_netns
 from xenet.agent.replica import Replica
+from xenet.agent.resolver import ResolvConf
 from xenet.agent.takeover import Checkpoint, InUse, check_nics, give_back, note
 from xenet.datapath.base import Datapath
 from xenet.datapath.bridge import BridgeDatapath
@@ -47,6 +48,8 @@ class Settings(msgspec.Struct, frozen=True):
     datapath: str = "auto"
     guests: str = "tap"
     take_over: bool = False
+    resolv_conf: Path | None = None
+    """Where the host's resolv.conf is written, beside the one in `state`."""
     parent: int = 0
     """The pid of the `xenet serve` that it belongs to and ends with; 0: none."""
 
@@ -124,7 +127,13 @@ async def serve(settings: Settings, datapath: Datapath, guests: Guests, backend:
     keeper = Keeper(Replica(), datapath, guests, settings.nics)
     hello = partial(hello_of, settings, host_uuid(settings.state), backend, checkpoint)
     answers = None if settings.datapath == "fake" else gateway_answers
-    loop = Loop(keeper, settings.link, hello, HandsOff(settings.state / "hands-off.json").note, settings.state, answers)
+    notes = (HandsOff(settings.state / "hands-off.json").note, ResolvConf(settings.state / "resolv.conf", settings.resolv_conf).follow)
+
+    def heard(replica: Replica) -> None:
+        for note_it in notes:
+            note_it(replica)
+
+    loop = Loop(keeper, settings.link, hello, heard, settings.state, answers)
     running = asyncio.create_task(loop.run())
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, running.cancel)

@@ -77,6 +77,7 @@ def agent_command(options: dict[str, Any]) -> list[str]:
     command += ["--nics", ",".join(options["nics"]) or "all", "--name", options["name"]]
     command += ["--guests", options["guests"], "--datapath", options["datapath"]]
     command += ["--netns", options["netns"]] if options["netns"] else []
+    command += ["--resolv-conf", str(options["resolv_conf"])] if options["resolv_conf"] else []
     return [*command, "--take-over"] if options["take_over"] else command
 
 

@@ -42,6 +42,7 @@ def main() -> None:
 
 
 FOLDER = click.Path(path_type=Path, file_okay=False, resolve_path=True)
+FILE = click.Path(path_type=Path, dir_okay=False)
 FOLDER_THERE = click.Path(path_type=Path, file_okay=False, resolve_path=True, exists=True)
 
 
@@ -74,6 +75,7 @@ def agent_options(command: Any) -> Any:
         click.option("--netns", default="", help="The host's network namespace: a name of `ip netns` or a path."),
         click.option("--name", default=os.uname().nodename, show_default=True, help="The host's name-label."),
         click.option("--nics", default="all", callback=nic_names, show_default=True, help="The NICs to manage: eth0,eth1, or all."),
+        click.option("--resolv-conf", type=FILE, help="Write the host's DNS there, too, such as to /etc/resolv.conf."),
         click.option("--state", type=FOLDER, required=True, help="Where this host's state is kept."),
     ):
         command = option(command)

@@ -69,11 +69,16 @@ def _default_routes(state: PoolState, pif: PIF) -> Iterator[RouteView]:
 
 
 def gateway_pif(state: PoolState, host: Ref) -> Ref | None:
-    """Which PIF of a host installs its gateway: one with other_config:defaultroute=true, else the management interface, else any
-    with an address (XenServer's order). With an unmanaged management interface the default route is its administrator's affair."""
-    candidates = [pif for pif in state.where(PIF, "host", host) if (pif.plugged and has_mode(pif)) or (pif.management and not pif.managed)]
-    best = min(candidates, key=lambda pif: (pif.other_config.get("defaultroute") != "true", not pif.management, pif.device), default=None)
+    """Which PIF of a host installs its gateway. With an unmanaged management interface the default route is its administrator's affair."""
+    best = chosen_pif(state, host, "defaultroute")
     return best.ref if best else None
+
+
+def chosen_pif(state: PoolState, host: Ref, key: str) -> PIF | None:
+    """The one PIF whose word counts: one with true for this key of its other_config, else the management interface, else any with an
+    address (XenServer's order)."""
+    candidates = [pif for pif in state.where(PIF, "host", host) if (pif.plugged and has_mode(pif)) or (pif.management and not pif.managed)]
+    return min(candidates, key=lambda pif: (pif.other_config.get(key) != "true", not pif.management, pif.device), default=None)
 
 
 def has_mode(pif: PIF) -> bool:
