@@ -71,9 +71,11 @@ class Pool(RuleBasedStateMachine):
 
     @initialize()
     def pool_with_vms(self) -> None:
-        """Two internal networks, two that have PIFs, and three VMs with VIFs on an internal and an external one."""
+        """Two internal networks, two that have PIFs with addresses, and three VMs with VIFs on an internal and an external one."""
         for name, nics in HOSTS.items():
             self.world.host(name, *nics)
+        for last, pif in enumerate(list(self.world.state.all(PIF))):
+            self.world.call("PIF.reconfigure_ip", pif.ref, "Static", f"192.0.2.{last + 10}", "255.255.255.0", "", "")
         internal = [self.world.network(), self.world.network()]
         for n in range(3):
             vm = self.world.vm()
