@@ -13,10 +13,10 @@ from typing import Any
 from xenet.model.guests import KEY
 from xenet.model.netmask import netmask_of
 from xenet.model.network import Network, NetworkLockingMode
-from xenet.model.pif import PIF
+from xenet.model.pif import PIF, IPv6Mode
 from xenet.model.pool import Pool
 from xenet.model.state import PoolState, state_of
-from xenet.model.types import NULL, Record, ref_of
+from xenet.model.types import NULL, PrimaryAddressType, Record, ref_of
 from xenet.model.vif import VIF, VIFLockingMode
 from xenet.model.vm import VM
 
@@ -44,8 +44,20 @@ def network(name: str, mtu: int = 1500, routes: str = "", lock: NetworkLockingMo
 
 
 def pif(
-    device: str, network: str, mac: str = "", mtu: int = 1500, plugged: bool = True, address: str = "", gateway: str = "", management: bool = False
+    device: str,
+    network: str,
+    mac: str = "",
+    mtu: int = 1500,
+    plugged: bool = True,
+    address: str = "",
+    gateway: str = "",
+    management: bool = False,
+    dhcp: bool = False,
+    mode6: IPv6Mode = "None",
+    address6: str = "",
+    primary: PrimaryAddressType = "IPv4",
 ) -> PIF:
+    """`address`: given, or with `dhcp` what a server gave; `address6` what belongs to `mode6`."""
     own, _, prefix = address.partition("/")
     return PIF(
         uuid=device,
@@ -57,10 +69,13 @@ def pif(
         VLAN=-1,
         metrics=NULL,
         plugged=plugged,
-        ip_configuration_mode="Static" if own else "None",
+        ip_configuration_mode="DHCP" if dhcp else "Static" if own else "None",
         IP=own,
         netmask=netmask_of(int(prefix)) if prefix else "",
         gateway=gateway,
+        ipv6_configuration_mode=mode6,
+        IPv6=(address6,) if address6 else (),
+        primary_address_type=primary,
         management=management,
     )
 

@@ -23,6 +23,31 @@ WORDS: dict[str, Words] = {
         "networks": {**_NETWORKS, "lan": {"routes": "10.9.0.0/16/10.1.0.9"}},
         "pifs": {"eth0": {"network": "lan", "address": "10.1.0.5/16", "gateway": "10.1.0.1", "management": True}, "eth1": {"network": "wan"}},
     },
+    "addresses by DHCP": {
+        "networks": _NETWORKS,
+        "pifs": {
+            "eth0": {"network": "lan", "dhcp": True, "address": "10.0.0.60/24", "gateway": "10.0.0.1", "management": True},
+            "eth1": {"network": "wan", "mode6": "DHCP", "address6": "2001:db8::160/128"},
+        },
+    },
+    "other addresses by DHCP": {
+        "networks": _NETWORKS,
+        "pifs": {
+            "eth0": {"network": "lan", "dhcp": True, "address": "10.0.0.61/24", "mode6": "DHCP", "address6": "2001:db8::161/128"},
+            "eth1": {"network": "wan", "dhcp": True},
+        },
+    },
+    "routers are heard": {
+        "networks": _NETWORKS,
+        "pifs": {"eth0": {"network": "lan", "mode6": "Autoconf", "primary": "IPv6"}, "eth1": {"network": "wan", "mode6": "Autoconf"}},
+    },
+    "addresses changed places": {
+        "networks": {**_NETWORKS, "wan": {"routes": "10.9.0.0/16/10.0.0.9"}},
+        "pifs": {
+            "eth0": {"network": "lan", "mode6": "Static", "address6": "2001:db8::1/64"},
+            "eth1": {"network": "wan", "address": "10.0.0.5/24", "gateway": "10.0.0.1", "management": True},
+        },
+    },
     "two VMs on an internal network": {
         "networks": _NETWORKS,
         "pifs": _LAN,

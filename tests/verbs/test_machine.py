@@ -11,7 +11,7 @@ from tests.verbs.world import VM_RECORD, World, vif_record
 from xenet.model.change import GROWING, Draft
 from xenet.model.classes import STORED
 from xenet.model.errors import Failure
-from xenet.model.hidden import HostFacts, Operation
+from xenet.model.hidden import HostFacts, Lease, Operation
 from xenet.model.host import Host
 from xenet.model.invariants import violations, warnings
 from xenet.model.network import Network
@@ -142,6 +142,26 @@ class Pool(RuleBasedStateMachine):
             self.attempt("pool.management_reconfigure", self.any(Network, n))
         else:
             self.attempt("host.management_disable")
+
+    @rule(n=pick, mode=st.sampled_from(["None", "Static", "DHCP"]), address=st.sampled_from(["", "10.0.0.1", "10.0.0.2", "x"]))
+    def configure_ip(self, n: int, mode: str, address: str) -> None:
+        self.attempt("PIF.reconfigure_ip", self.any(PIF, n), mode, address, "255.255.255.0", "10.0.0.254", "10.0.0.53,2001:db8::53")
+
+    @rule(n=pick, mode=st.sampled_from(["None", "Static", "DHCP", "Autoconf"]), address=st.sampled_from(["", "2001:db8::1/64", "2001:db8::1"]))
+    def configure_ipv6(self, n: int, mode: str, address: str) -> None:
+        self.attempt("PIF.reconfigure_ipv6", self.any(PIF, n), mode, address, "fe80::1", "10.0.0.53,2001:db8::53")
+
+    @rule(n=pick, version=st.sampled_from(["IPv4", "IPv6"]))
+    def choose_address_type(self, n: int, version: str) -> None:
+        self.attempt("PIF.set_primary_address_type", self.any(PIF, n), version)
+
+    @rule(n=pick, lease=st.sampled_from([Lease(), Lease(("10.0.0.60/24",), "10.0.0.1", ("10.0.0.53",))]), six=st.booleans())
+    def network_gives(self, n: int, lease: Lease, six: bool) -> None:
+        """To a PIF that asks for it or not; a host that is away says nothing."""
+        pif = self.world.state.find(PIF, self.any(PIF, n))
+        if pif is not None and is_live(self.world.state, self.world.get(Host, pif.host)):
+            six_lease = Lease(("2001:db8::60/128",), "fe80::1") if lease.addresses else lease
+            self.world.give(pif, six_lease if six else lease, six=six)
 
     @precondition(lambda self: self.world.state.count(Operation))
     @rule(n=pick, failing=st.lists(pick, max_size=2))

@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 
 from xenet.model.change import Change
 from xenet.model.errors import Failure
-from xenet.model.hidden import NIC, Operation
+from xenet.model.hidden import NIC, Lease, Operation
 from xenet.model.network import Network
 from xenet.model.pif import PIF
 from xenet.model.state import PoolState
@@ -110,6 +110,12 @@ class World:
         change, ended = take_report(self.frame("report"), host, News(self.state.revision, by_uuid, nics))
         self.commit(change)
         return ended
+
+    def give(self, pif: PIF, lease: Lease, *, six: bool = False) -> None:
+        """The host says what the network gave to this PIF, and nothing of what it was asked to do since."""
+        leases = {pif.uuid: lease}
+        news = News(0, leases6=leases) if six else News(0, leases=leases)
+        self.commit(take_report(self.frame("report"), pif.host, news)[0])
 
     def leave(self, host: Ref) -> None:
         """The host's agent dies, and what it was to do is taken back, as the server does it."""
