@@ -96,9 +96,10 @@ class Silence:
     def _watch(self, router: Namespace, number: int) -> None:
         last = time.monotonic()
         while not self._stop.is_set():
-            if answers(router, "10.0.0.1", number) or answers(router, "10.1.0.1", number):
-                last = time.monotonic()
-            self.longest = max(self.longest, time.monotonic() - last)
+            answered = answers(router, "10.0.0.1", number) or answers(router, "10.1.0.1", number)
+            now = time.monotonic()
+            self.longest = max(self.longest, now - last)
+            last = now if answered else last
 
     def end(self) -> float:
         self._stop.set()
