@@ -1,7 +1,7 @@
 """xenet's own program, made to kill itself (SIGKILL) at the n-th of its dangerous moments: `dying.py MARK N xenet-arguments...`.
 
 Moments are counted once the file MARK exists: before and after each write to the store, each message on the link, each netlink
-message and each start and stop of a guest.
+message, each door handed over and each start and stop of a guest.
 """
 
 import os
@@ -12,6 +12,7 @@ from functools import wraps
 from pathlib import Path
 from typing import Any
 
+from xenet.agent.door import Door
 from xenet.cli.xenet import main
 from xenet.datapath.netlink import Socket
 from xenet.guests.namespace import NamespaceGuests
@@ -22,6 +23,7 @@ MOMENTS: tuple[tuple[Any, str], ...] = (
     (SqliteStore, "_write"),
     (Channel, "send"),
     (Socket, "_send"),
+    (Door, "_hand_over"),
     (NamespaceGuests, "start"),
     (NamespaceGuests, "stop"),
 )
