@@ -102,7 +102,7 @@ def test_devices_are_as_xenserver_makes_them(host):
         assert [address for address in links[name]["addr_info"] if address["family"] == "inet6"] == [], name
         assert links[name].get("inet6_addr_gen_mode", "none") == "none"
     data = links["xapi0"]["linkinfo"]["info_data"]
-    assert (data["forward_delay"], data["mcast_snooping"]) == (0, 0)
+    assert (data["forward_delay"], data["mcast_snooping"], data["no_linklocal_learn"]) == (0, 0, 1)
     far = json.loads(host.guests[0].ip("-j", "link", "show", "eth0"))[0]
     assert (far["address"], far["mtu"], links["vif1.0"]["mtu"]) == (port(1).mac, 1400, 1400)
     assert links["tap2.0"]["linkinfo"]["info_data"]["persist"] is True

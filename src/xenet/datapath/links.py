@@ -21,10 +21,11 @@ EUI64, NO_ADDRESS = 0, 1
 
 _ADDRESS, _IFNAME, _MTU, _LINK, _MASTER, _LINKINFO, _IFALIAS, _AF_SPEC, _GROUP = 1, 3, 4, 5, 10, 18, 20, 26, 27
 _NET_NS_FD, _EXT_MASK, _CARRIER, _PARENT_NAME, _PARENT_BUS = 28, 29, 33, 56, 57
-_INFO_KIND, _INFO_DATA, _VETH_PEER, _BR_FORWARD_DELAY, _BR_MCAST_SNOOPING = 1, 2, 1, 1, 23
+_INFO_KIND, _INFO_DATA, _VETH_PEER, _BR_FORWARD_DELAY, _BR_MCAST_SNOOPING, _BR_OPTIONS = 1, 2, 1, 1, 23, 46
 _ADDR_GEN_MODE, _SKIP_STATS, _INET6_CONF = 8, 8, 2
 _ACCEPT_RA, _AUTOCONF, _ACCEPT_DEFAULT = 3, 5, 17
 _IFINFO = Struct("=BxHiII")
+_OPTIONS, _NO_LL_LEARN = Struct("=II"), 1
 _NEW = _IFINFO.pack(0, 0, 0, 0, 0)
 _TLV = Struct("=HH")
 
@@ -71,8 +72,9 @@ def create_veth(name: str, mac: str, mtu: int, group: int, guest: GuestEnd) -> R
 
 
 def create_bridge(name: str, mac: str, mtu: int, group: int) -> Request:
-    """A bridge, down, that forwards at once and floods multicast like a plain switch. An empty mac leaves the choice to the kernel."""
-    options = u32(_BR_FORWARD_DELAY, 0) + attr(_BR_MCAST_SNOOPING, b"\0")
+    """A bridge, down, that forwards at once and floods multicast like a plain switch. From frames that no bridge forwards (LLDP) it learns
+    nothing: they pass by nftables, and a locked guest could claim another's MAC by them. An empty mac leaves the choice to the kernel."""
+    options = u32(_BR_FORWARD_DELAY, 0) + attr(_BR_MCAST_SNOOPING, b"\0") + attr(_BR_OPTIONS, _OPTIONS.pack(_NO_LL_LEARN, _NO_LL_LEARN))
     info = text(_INFO_KIND, "bridge") + attr(_INFO_DATA, options)
     return Request(NEWLINK, CREATE | EXCL, _NEW + _common(name, mac, mtu) + u32(_GROUP, group) + attr(_LINKINFO, info))
 

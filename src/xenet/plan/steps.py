@@ -46,14 +46,15 @@ class StopGuest(Step, frozen=True, kw_only=True):
 
 
 class CreateSwitch(Step, frozen=True, kw_only=True):
-    """A bridge with forward delay 0, multicast snooping off, no link-local address, up; its uplink, ports, addresses are steps of their own."""
+    """A bridge with forward delay 0, multicast snooping off, nothing learned from frames that bridges do not forward, no link-local address,
+    up; its uplink, ports, addresses are steps of their own."""
 
     switch: SwitchView
 
     @property
     def text(self) -> str:
         mac = f" address {self.switch.mac}" if self.switch.mac else ""
-        return f"ip link add {self.switch.bridge}{mac} mtu {self.switch.mtu} up type bridge forward_delay 0 mcast_snooping 0"
+        return f"ip link add {self.switch.bridge}{mac} mtu {self.switch.mtu} up type bridge forward_delay 0 mcast_snooping 0 no_linklocal_learn 1"
 
 
 class SetSwitch(Step, frozen=True, kw_only=True):
