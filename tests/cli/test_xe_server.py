@@ -88,6 +88,29 @@ def test_fields(xe: Xe, runner: Runner) -> None:
     xe(f"network-destroy uuid={network}")
 
 
+def test_a_vif_is_locked(xe: Xe, runner: Runner) -> None:
+    network, vm = xe("network-create name-label=tenants"), xe("vm-create name-label=tenant")
+    vif = xe(f"vif-create vm-uuid={vm} network-uuid={network} device=0 mac=random")
+    xe("vm-start vm=tenant")
+    xe(f"vif-param-set uuid={vif} locking-mode=locked ipv4-allowed=10.0.0.1,10.8.0.0/24 ipv6-allowed=2001:db8::1")
+    xe(f"vif-param-add uuid={vif} param-name=ipv4-allowed param-key=10.0.0.2")
+    xe(f"vif-param-remove uuid={vif} param-name=ipv4-allowed param-key=10.8.0.0/24")
+    shown = xe(f"vif-list uuid={vif} params=locking-mode,ipv4-allowed,ipv6-allowed")
+    assert [line.split(": ", 1)[1] for line in shown.splitlines() if line] == ["locked", "10.0.0.1; 10.0.0.2", "2001:db8::1"]
+    refused = runner(f"vif-param-add uuid={vif} param-name=ipv4-allowed param-key=10.0.0.300")
+    assert (refused.status, refused.out) == (1, "")
+    assert "ipv4_allowed" in refused.err
+    xe(f"vif-param-clear uuid={vif} param-name=ipv4-allowed")
+    assert xe(f"vif-param-get uuid={vif} param-name=ipv4-allowed") == ""
+    assert runner(f"network-param-set uuid={network} default-locking-mode=disabled").status == 1
+    xe("vm-shutdown vm=tenant --force")
+    xe(f"network-param-set uuid={network} default-locking-mode=disabled")
+    assert xe(f"network-param-get uuid={network} param-name=default-locking-mode") == "disabled"
+    xe(f"vif-destroy uuid={vif}")
+    xe("vm-uninstall vm=tenant --force")
+    xe(f"network-destroy uuid={network}")
+
+
 def test_a_nic_is_forgotten_and_found_again(xe: Xe, runner: Runner) -> None:
     host, network = xe("host-list --minimal"), xe("network-list bridge=xenbr1 --minimal")
     assert xe(f"pif-forget uuid={xe('pif-list device=eth1 --minimal')}") == ""
