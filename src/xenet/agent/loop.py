@@ -13,17 +13,15 @@ from typing import TypeAlias
 
 import msgspec
 
-from xenet.agent.dhcp import Clients
-from xenet.agent.dhcp_programs import DHCLIENT, UDHCPC
 from xenet.agent.door import Door
+from xenet.agent.given import Given
 from xenet.agent.guard import Answers, Guard
 from xenet.agent.keeper import Keeper
 from xenet.agent.look import TOPICS, look
 from xenet.agent.replica import OutOfStep, Replica
 from xenet.link.channel import Channel, connect
 from xenet.link.messages import Answer, Ask, Delta, FromServer, Hello, Report, Snapshot
-from xenet.model.hidden import NIC, Lease
-from xenet.plan.layer3 import dhcp_clients, has_addresses, listeners6
+from xenet.model.hidden import NIC
 from xenet.plan.reach import reach_of
 from xenet.plan.steps import Step
 
@@ -36,9 +34,6 @@ AUDIT_EVERY = 300.0
 """Seconds between full dumps, in case a notification was missed."""
 RECONNECT = (0.05, 2.0)
 """Seconds between attempts to reach the server: first, and at most."""
-
-
-PROGRAMS = {4: UDHCPC, 6: DHCLIENT}
 
 
 class Wake(Enum):
@@ -74,10 +69,7 @@ class Loop:
         self.hello = hello
         self.heard = heard
         """Called with what the server said before the host is made so."""
-        self.state = state
-        """Where DHCP clients keep their script; None: no clients."""
-        self.clients: dict[int, Clients] = {}
-        """By the version of IP."""
+        self.given = Given(state, keeper.replica, keeper.datapath.advertised, lambda: self._wake(Wake.LEASE))
         self.door = Door(link)
         self.guard = Guard(answers, lambda: self._wake(Wake.GATEWAY))
         self._port = 0
@@ -95,8 +87,6 @@ class Loop:
 
     async def run(self) -> None:
         """For ever; with one server after the other, and without."""
-        if self.state:
-            self.clients = {version: Clients(program, self.state, lambda: self._wake(Wake.LEASE)) for version, program in PROGRAMS.items()}
         news = self.keeper.datapath.fileno()
         asyncio.get_running_loop().add_reader(news, self._wake, Wake.NEWS)
         self._after(Wake.AUDIT, AUDIT_EVERY)
@@ -109,8 +99,7 @@ class Loop:
             for timer in self._timers.values():
                 timer.cancel()
             self.guard.close()
-            for clients in self.clients.values():
-                await clients.close()
+            await self.given.close()
 
     # --- what comes in -----------------------------------------------------------------------------
 
@@ -168,7 +157,7 @@ class Loop:
             self.heard(self.keeper.replica)
         self._plan_ahead(self.keeper.converge())
         if any(told):
-            self._ask_for_addresses()
+            self.given.follow()
         self._open_door(any(told))
         self._report(any(told))
         for item in batch:
@@ -217,13 +206,6 @@ class Loop:
             self._after(Wake.REAP, REAP_AFTER)  # what a killed agent left
         return True
 
-    def _ask_for_addresses(self) -> None:
-        """Have DHCP clients where PIFs want them, once their bridges are there."""
-        state, host = self.keeper.replica.state, self.keeper.replica.host
-        wanted = {4: dhcp_clients(state, host), 6: listeners6(state, host, "DHCP")}
-        for version, clients in self.clients.items():
-            clients.follow(wanted[version])
-
     def _open_door(self, told: bool) -> None:
         """Have the API answer on the management address, now that it is there and the guard has no doubt."""
         reach = reach_of(self.keeper.replica.state, self.keeper.replica.host)
@@ -255,23 +237,10 @@ class Loop:
 
     def _now(self) -> Report:
         """The host as it is, in full."""
-        keeper, state = self.keeper, self.keeper.replica.state
-        leases = {version: clients.leases() for version, clients in self.clients.items()}
-        # Until the server has heard of a lease and asked for its address, nothing is on the bridge yet.
-        unheard = {uuid for found in leases.values() for uuid, lease in found.items() if not has_addresses(state, uuid, lease)}
-        failures, waiting = {**keeper.failures, **self.guard.failures(), **self.door.failures}, unheard | self.guard.waiting()
-        for clients in self.clients.values():
-            failures |= clients.failures()
-            waiting |= clients.waiting()
-        return Report(state.revision, failures, keeper.facts(), leases.get(4, {}), self._leases6(leases.get(6, {})), tuple(sorted(waiting)))
-
-    def _leases6(self, leases: dict[str, Lease]) -> dict[str, Lease]:
-        """What DHCPv6 servers gave, with the routers' word on who is the router; what routers gave alone."""
-        replica, advertised = self.keeper.replica, self.keeper.datapath.advertised
-        asking, listening = (listeners6(replica.state, replica.host, mode) for mode in ("DHCP", "Autoconf"))
-        by_dhcp = {uuid: (bridge, leases[uuid]) for bridge, (uuid, _) in asking.items() if uuid in leases}
-        routed = {uuid: msgspec.structs.replace(lease, gateway=advertised(bridge).gateway) for uuid, (bridge, lease) in by_dhcp.items()}
-        return {**routed, **{uuid: advertised(bridge) for bridge, (uuid, _) in listening.items()}}
+        keeper, given = self.keeper, self.given
+        failures = {**keeper.failures, **self.guard.failures(), **self.door.failures, **given.failures()}
+        pending = tuple(sorted(given.waiting() | self.guard.waiting()))
+        return Report(keeper.replica.state.revision, failures, keeper.facts(), given.leases(), given.leases6(), pending)
 
     def _log_failures(self, failures: Mapping[str, str], told: bool) -> None:
         """Each once. What fails as drift is mended must fail twice: of a device that somebody deletes the kernel first says that it is down,
