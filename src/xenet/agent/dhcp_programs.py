@@ -6,6 +6,7 @@ each other. Both call a script, whose words are the same.
 
 from collections.abc import Callable
 from pathlib import Path
+from shutil import which
 from typing import NamedTuple
 
 from xenet.model.hidden import Lease
@@ -46,10 +47,10 @@ def _udhcpc(bridge: str, address: str, folder: Path) -> list[str]:
 
 def _dhclient(bridge: str, address: str, folder: Path) -> list[str]:
     """It remembers its address in a file of its own, and is known to the server by the bridge's MAC (DUID-LL). Debian's AppArmor profile
-    would keep it from files and scripts elsewhere than in its own folders."""
+    would keep it from files and scripts elsewhere than in its own folders; who loads profiles has aa-exec, too."""
     leases = folder / f"dhclient-{bridge}.leases"
     leases.touch()
-    confined = ["aa-exec", "-p", "unconfined", "--"] if _APPARMOR.exists() else []
+    confined = ["aa-exec", "-p", "unconfined", "--"] if _APPARMOR.exists() and which("aa-exec") else []
     files = ["-cf", "/dev/null", "-lf", str(leases), "-pf", str(folder / f"dhclient-{bridge}.pid"), "-sf", str(folder / "dhclient.sh")]
     return [*confined, "dhclient", "-6", "-d", "-q", "-D", "LL", *files, bridge]
 
