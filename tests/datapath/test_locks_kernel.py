@@ -336,6 +336,18 @@ def test_without_nft_unlocked_vifs_work_and_locked_ones_say_what_is_missing(host
     assert lock_seen(host, "vif2.0") is None
 
 
+def test_when_nft_is_gone_locks_hold_until_their_ports_go(host, monkeypatch):
+    host.reach(external(host, locked(port(1)), port(2)))
+    run = subprocess.run
+    with monkeypatch.context() as patched:
+        patched.setattr(subprocess, "run", lambda command, **more: run(["no-such-program", *command], **more))
+        assert passed(host, ALL) == GOOD.keys()
+        host.ok(remove(port(1)))
+        assert host.ns(host.datapath.reap) == 0, "nobody waits for what cannot be done"
+    assert host.ns(host.datapath.reap) == 0
+    assert tables(host) == ""
+
+
 def test_a_kernel_without_nftables_says_so(host, monkeypatch):
     monkeypatch.setattr(nft, "RULES", "table nonsense xenet {}")
     with namespaces(1) as (other,), pytest.raises(Refused, match=r"needs nftables with the bridge family .* nft says: .*Error"):

@@ -132,4 +132,5 @@ class BridgeDatapath:
         self._kernel.drain()
         self._kernel.delete_together([link.index for link in self._kernel.table.remnants()[:_REAP]])
         self._kernel.drain()
-        return len(self._kernel.table.remnants()) + (not Locks(self._kernel).reap())
+        Locks(self._kernel).reap()
+        return len(self._kernel.table.remnants())

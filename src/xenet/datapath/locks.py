@@ -4,6 +4,7 @@ A lock counts by the port's name, so it is in place before the port is in a brid
 """
 
 from collections.abc import Sequence
+from contextlib import suppress
 
 from xenet.datapath.batch import Refused
 from xenet.datapath.kernel import Kernel
@@ -22,20 +23,17 @@ class Locks:
         """Bring ports to their locks; those that could not be, by device. Nothing is done for one that is as wanted."""
         return self._reach({view.device: elements(view.mac, view.lock) for view in views})
 
-    def reap(self) -> bool:
-        """Forget locks of devices that are no ports, and the whole table after the last; whether that is done."""
-        known, ports = self._kernel.guard.known, self._kernel.table.port_names()
-        stale = known.ports() - ports
-        if not known.present or (not stale and known.ports()):
-            return True
+    def reap(self) -> None:
+        """Forget locks of devices that are no ports, and the whole table after the last. Where nft is gone they stay, and concern nobody:
+        no port bears these names any more."""
+        known = self._kernel.guard.known
+        stale = known.ports() - self._kernel.table.port_names()
         if known.ports() - stale:
-            return not self._reach({device: {} for device in stale})
-        try:
-            load(REMOVE)
-        except Refused:
-            return False
-        self._kernel.drain()
-        return True
+            self._reach({device: {} for device in stale})
+        elif known.present:
+            with suppress(Refused):
+                load(REMOVE)
+                self._kernel.drain()
 
     def _reach(self, wanted: dict[str, Elements]) -> dict[str, Exception]:
         """Tried twice: what somebody else did to the table a moment ago makes a transaction fail, and the first thing to do is to look."""
