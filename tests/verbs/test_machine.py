@@ -24,8 +24,8 @@ from xenet.verbs.allowed import refresh_allowed
 from xenet.verbs.attach import is_live
 from xenet.verbs.call import Outcome
 
-HOSTS = {"a": ("eth0", "eth1"), "b": ("eth0",)}
-"""One network that both hosts reach, one that only the first does."""
+HOSTS = {"a": ("eth0", "eth1", "eth2"), "b": ("eth0",)}
+"""One network that both hosts reach, two that only the first does, so that two moves of its management can meet."""
 pick = st.integers(0, 59)
 MOST = 6
 """Records of a class beyond which none are made, so that calls meet."""
@@ -60,7 +60,9 @@ def check_management(state: PoolState) -> None:
         assert all(pif.plugged == pif.managed for pif in found)
 
 
-class Pool(RuleBasedStateMachine):
+class Hosts(RuleBasedStateMachine):
+    """What happens to hosts, their NICs and their addresses; and how calls are made here."""
+
     whole = True
 
     def __init__(self) -> None:
@@ -70,49 +72,18 @@ class Pool(RuleBasedStateMachine):
         """Every domid and bridge name that was ever given out."""
 
     @initialize()
-    def pool_with_vms(self) -> None:
-        """Two internal networks, two that have PIFs with addresses, and three VMs with VIFs on an internal and an external one."""
+    def begin(self) -> None:
+        """Two networks that have PIFs with addresses."""
         for name, nics in HOSTS.items():
             self.world.host(name, *nics)
         for last, pif in enumerate(list(self.world.state.all(PIF))):
             self.world.call("PIF.reconfigure_ip", pif.ref, "Static", f"192.0.2.{last + 10}", "255.255.255.0", "", "")
-        internal = [self.world.network(), self.world.network()]
-        for n in range(3):
-            vm = self.world.vm()
-            self.world.vif(vm, internal[n % 2], "0")
-            self.world.vif(vm, self.world.external(n % 2), "1")
 
     # --- what happens ------------------------------------------------------------------------------
 
-    @rule(what=st.sampled_from(["network", "VM", "VIF"]), n=pick, m=pick, device=st.integers(0, 2))
-    def create(self, what: str, n: int, m: int, device: int) -> None:
-        given = {"network": {"other_config": {}}, "VM": VM_RECORD, "VIF": vif_record(self.any(VM, n), self.any(Network, m), str(device))}
-        if self.world.state.count(STORED[what]) < MOST:
-            self.attempt(f"{what}.create", given[what])
-
-    @rule(what=st.sampled_from(["network", "VM", "VIF", "task"]), n=pick)
-    def destroy(self, what: str, n: int) -> None:
-        self.attempt(f"{what}.destroy", self.any(STORED[what], n))
-
-    @rule(n=pick, m=pick, k=pick)
-    def run_vm(self, n: int, m: int, k: int) -> None:
-        """Mostly what the VM says that it allows."""
-        vm = self.any(VM, n)
-        verbs = [verb for verb in self.allowed(VM, vm) if verb != "destroy"] or ["start", "hard_shutdown", "clean_reboot"]
-        verb = verbs[k % len(verbs)]
-        more: dict[str, tuple[Any, ...]] = {"start": (False, False), "start_on": (self.any(Host, m), False, False)}
-        self.attempt(f"VM.{verb}", vm, *more.get(verb, ()))
-
-    @rule(n=pick, k=pick)
-    def plug_vif(self, n: int, k: int) -> None:
-        """Mostly what the VIF says that it allows."""
-        vif = self.any(VIF, n)
-        verbs = [verb for verb in self.allowed(VIF, vif) if verb != "attach"] or ["plug", "unplug", "unplug_force"]
-        self.attempt(f"VIF.{verbs[k % len(verbs)]}", vif)
-
-    @rule(n=pick, m=pick)
-    def move_vif(self, n: int, m: int) -> None:
-        self.attempt("VIF.move", self.any(VIF, n), self.any(Network, m))
+    @rule(n=pick, verb=st.sampled_from(["plug", "unplug"]))
+    def plug_pif(self, n: int, verb: str) -> None:
+        self.attempt(f"PIF.{verb}", self.any(PIF, n))
 
     @rule(n=pick, mode=st.sampled_from(["locked", "unlocked", "disabled", "network_default"]))
     def lock_vif(self, n: int, mode: str) -> None:
@@ -125,10 +96,6 @@ class Pool(RuleBasedStateMachine):
     @rule(n=pick, mode=st.sampled_from(["unlocked", "disabled"]))
     def set_default(self, n: int, mode: str) -> None:
         self.attempt("network.set_default_locking_mode", self.any(Network, n), mode)
-
-    @rule(n=pick, verb=st.sampled_from(["plug", "unplug"]))
-    def plug_pif(self, n: int, verb: str) -> None:
-        self.attempt(f"PIF.{verb}", self.any(PIF, n))
 
     @rule(n=pick, mode=st.sampled_from(["Static", "Static", "DHCP", "None"]), last=st.integers(1, 9))
     def set_address(self, n: int, mode: str, last: int) -> None:
@@ -246,8 +213,52 @@ class Pool(RuleBasedStateMachine):
             self.world.state = now
 
 
-class PoolWithNics(Pool):
-    """The same, while NICs are forgotten and found again."""
+class Pool(Hosts):
+    """With VMs and their networks."""
+
+    @initialize()
+    def begin(self) -> None:
+        """And two internal networks, and three VMs with VIFs on an internal and an external one."""
+        super().begin()
+        internal = [self.world.network(), self.world.network()]
+        for n in range(3):
+            vm = self.world.vm()
+            self.world.vif(vm, internal[n % 2], "0")
+            self.world.vif(vm, self.world.external(n % 2), "1")
+
+    @rule(what=st.sampled_from(["network", "VM", "VIF"]), n=pick, m=pick, device=st.integers(0, 2))
+    def create(self, what: str, n: int, m: int, device: int) -> None:
+        given = {"network": {"other_config": {}}, "VM": VM_RECORD, "VIF": vif_record(self.any(VM, n), self.any(Network, m), str(device))}
+        if self.world.state.count(STORED[what]) < MOST:
+            self.attempt(f"{what}.create", given[what])
+
+    @rule(what=st.sampled_from(["network", "VM", "VIF", "task"]), n=pick)
+    def destroy(self, what: str, n: int) -> None:
+        self.attempt(f"{what}.destroy", self.any(STORED[what], n))
+
+    @rule(n=pick, m=pick, k=pick)
+    def run_vm(self, n: int, m: int, k: int) -> None:
+        """Mostly what the VM says that it allows."""
+        vm = self.any(VM, n)
+        verbs = [verb for verb in self.allowed(VM, vm) if verb != "destroy"] or ["start", "hard_shutdown", "clean_reboot"]
+        verb = verbs[k % len(verbs)]
+        more: dict[str, tuple[Any, ...]] = {"start": (False, False), "start_on": (self.any(Host, m), False, False)}
+        self.attempt(f"VM.{verb}", vm, *more.get(verb, ()))
+
+    @rule(n=pick, k=pick)
+    def plug_vif(self, n: int, k: int) -> None:
+        """Mostly what the VIF says that it allows."""
+        vif = self.any(VIF, n)
+        verbs = [verb for verb in self.allowed(VIF, vif) if verb != "attach"] or ["plug", "unplug", "unplug_force"]
+        self.attempt(f"VIF.{verbs[k % len(verbs)]}", vif)
+
+    @rule(n=pick, m=pick)
+    def move_vif(self, n: int, m: int) -> None:
+        self.attempt("VIF.move", self.any(VIF, n), self.any(Network, m))
+
+
+class HostsWithNics(Hosts):
+    """While NICs are forgotten and found again."""
 
     whole = False
 
@@ -276,6 +287,13 @@ class PoolWithNics(Pool):
         self.attempt("PIF.scan", self.any(Host, n))
 
 
+class PoolWithNics(Pool, HostsWithNics):
+    """All of it."""
+
+    whole = False
+
+
+TestHostsWithNics = HostsWithNics.TestCase
 TestPool = Pool.TestCase
 TestPoolWithNics = PoolWithNics.TestCase
-TestPool.settings = TestPoolWithNics.settings = settings(stateful_step_count=50, phases=[Phase.generate])
+TestHostsWithNics.settings = TestPool.settings = TestPoolWithNics.settings = settings(stateful_step_count=50, phases=[Phase.generate])
