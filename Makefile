@@ -6,7 +6,7 @@ CODE := $(wildcard src tests bench tools)
 TYPED := $(wildcard src tests bench)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-long lint bench lock clean
+.PHONY: help setup demo test test-stock test-long lint bench lock clean
 
 help:  ## list these commands
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -17,8 +17,12 @@ setup:  ## install what is missing: system packages, and .venv from the lock
 demo: setup  ## the tour: two hosts, networks, VIFs, real packets; leaves nothing behind
 	@$(PYTHON_ENV)/python -m xenet.lab.tour
 
-test: setup  ## all tests, with sampled walks
-	@$(PYTHON_ENV)/python -m pytest $(ARGS)
+# The virtual machine comes first, so that the summary of the larger part stands last; both are run, whatever the first one says.
+test: setup  ## all tests, with sampled walks, those on a stock kernel too; with ARGS pytest alone
+	@stock=0; $(if $(ARGS),,$(PYTHON_ENV)/python tools/stock_kernel.py || stock=$$?;) $(PYTHON_ENV)/python -m pytest $(ARGS) && exit $$stock
+
+test-stock: setup  ## tests on a stock Debian kernel in a virtual machine (T=tests/stock/test_x.py for a part)
+	@$(PYTHON_ENV)/python tools/stock_kernel.py $(T)
 
 test-long: setup  ## all tests, with the full products of the walks (for nights)
 	@XENET_LONG=1 $(PYTHON_ENV)/python -m pytest $(ARGS)

@@ -6,7 +6,7 @@ from functools import cache
 import pytest
 from hypothesis import HealthCheck, settings
 
-from tests.netns import Namespace
+from tests.netns import Namespace, namespaces
 
 # No deadline: the machine may be busy, and a wall time says nothing of the code.
 settings.register_profile("short", derandomize=True, deadline=None, print_blob=True)
@@ -24,7 +24,21 @@ def why_no_namespaces() -> str:
     return ""
 
 
+@cache
+def why_no_stock_parts() -> str:
+    """What this kernel lacks of a stock one, by its own word; empty when it has all that tests marked `stock` take for granted."""
+    with namespaces(1) as [ns]:
+        try:
+            ns.ip("link", "add", "bond0", "type", "bond")
+            ns.ip("link", "add", "link", "bond0", "name", "bond0.1", "type", "vlan", "id", "1")
+        except AssertionError as error:
+            return str(error)
+    return ""
+
+
 def pytest_runtest_setup(item: pytest.Item) -> None:
+    if item.get_closest_marker("stock") is not None and (lack := why_no_namespaces() or why_no_stock_parts()):
+        pytest.fail(f"needs a stock kernel, run it by `make test-stock T={item.location[0]}`: {lack}", pytrace=False)
     if item.get_closest_marker("kernel") is None or not why_no_namespaces():
         return
     reason = f"needs root and network namespaces (`unshare -Urn` will do): {why_no_namespaces()}"

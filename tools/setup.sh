@@ -38,6 +38,9 @@ missing_packages() {
     has udhcpd || echo udhcpd
     has dhclient || echo isc-dhcp-client
     has dnsmasq || echo dnsmasq-base
+    # The stock kernel's virtual machine (tools/stock_kernel.py).
+    has qemu-system-x86_64 || echo qemu-system-x86
+    has depmod || echo kmod
 }
 
 # Never asks a question, and stays silent unless it fails.
