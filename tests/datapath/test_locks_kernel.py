@@ -5,6 +5,7 @@ import subprocess
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from random import Random
 
 import pytest
 from msgspec import structs
@@ -14,9 +15,12 @@ from tests.datapath.forgeries import FORGED, HONEST, ME, OTHER, TO_THE_BRIDGE, f
 from tests.datapath.test_limits_kernel import hypervisor
 from tests.e2e.world import capture
 from tests.netns import Namespace, namespaces, ping
+from tests.plan.pools import network, vif
 from xenet.datapath import locks as locks_module
 from xenet.datapath import nft
 from xenet.datapath.batch import Refused
+from xenet.model.vif import VIFLockingMode
+from xenet.plan.lock import lock_of
 from xenet.plan.steps import SetPort
 from xenet.plan.view import LockView, PortView
 
@@ -237,6 +241,33 @@ def test_a_chunk_of_ports_is_one_transaction(host, monkeypatch):
     scripts = transactions(monkeypatch)
     host.reach(external(host, *(locked(port(1, n), LockView((f"10.0.0.{n + 1}",))) for n in range(40))))
     assert len(scripts) == 2
+
+
+ENTRIES = ["10.0.0.1", "10.0.0.0/24", "10.0.0.0/25", "10.0.0.128/25", "10.0.1.0/24", "0.0.0.0/0", "10.0.0.255", "192.0.2.7/31"]
+ENTRIES += ["2001:db8::1", "2001:db8::/64", "2001:db8::/127", "2001:db8:0:1::/64", "::/0", "fe80::/10", "fd00::7"]
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_from_any_lock_to_any_other(host, seed):
+    """Lists that overlap, hold or adjoin each other, on ports that come, go and move, while others meddle."""
+    random, net = Random(seed), network("red")
+    for _ in range(25):
+        views = []
+        for index in random.sample(range(4), random.randint(1, 4)):
+            allowed = ",".join(random.sample(ENTRIES, random.randint(0, 4)))
+            mode: VIFLockingMode = "locked" if random.random() < 0.75 else "unlocked"
+            views.append(locked(port(1, index), lock_of(vif("a", index, "red", mac=port(1, index).mac, lock=mode, allowed=allowed), net)))
+        cut = random.randint(0, len(views))
+        if random.random() < 0.3:
+            host.ns.command("nft", random.choice(["flush ruleset", "add table bridge xenet; delete table bridge xenet", "add table bridge xenet"]))
+            host.datapath.refresh()
+        host.reach(switch(0, *views[:cut]), switch(1, *views[cut:]))
+        assert {view.device: view.lock for view in views} == {view.device: lock_seen(host, view.device) for view in views}
+        if random.random() < 0.5:
+            host.ns(host.datapath.reap)
+    host.reach()
+    host.ns(host.datapath.reap)
+    assert tables(host) == ""
 
 
 # --- what others do --------------------------------------------------------------------------------
