@@ -57,7 +57,7 @@ def _packets() -> socket.socket:
     sock = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(ETH_P_ALL))
     sock.setsockopt(SOL_PACKET, PACKET_AUXDATA, 1)
     sock.bind(("eth0", 0))
-    sock.settimeout(10)
+    sock.setblocking(False)
     return sock
 
 
