@@ -3,6 +3,7 @@
 from xenet.model.derived import VLAN, Bond, NetworkSriov, Tunnel
 from xenet.model.hidden import Credential, HostFacts, Operation
 from xenet.model.host import Host, HostMetrics
+from xenet.model.message import Message
 from xenet.model.network import Network
 from xenet.model.pif import PIF, PIFMetrics
 from xenet.model.pool import Pool
@@ -28,6 +29,7 @@ PUBLIC: tuple[type[Record], ...] = (
     VM,
     VMMetrics,
     VMGuestMetrics,
+    Message,
 )
 """The classes whose records live in the pool's state and that every client sees."""
 
