@@ -7,12 +7,14 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from xenet.guests import held
 from xenet.lab import frames, operate, process
 from xenet.lab.build import build, inside, ip
 from xenet.lab.picture import observe
+from xenet.lab.ports import access
 from xenet.lab.run import LabError, Run, all_runs, base, find_run
 from xenet.lab.topology import default_lab
 from xenet.lab.up import clean, down, making
@@ -249,3 +251,18 @@ def test_where_labs_live(runs: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: 
     monkeypatch.delenv("XDG_RUNTIME_DIR")
     monkeypatch.setenv("HOME", str(tmp_path))
     assert base() == tmp_path / ".cache" / "xenet" / "labs"
+
+
+def test_ports_that_need_more_than_the_kernel_has_are_said(runs: Path) -> None:
+    lab = msgspec.structs.replace(LAB, machines=(msgspec.structs.replace(LAB.machines[0], port=access(7)),))
+    if (
+        subprocess.run(
+            ["unshare", "-n", "ip", "link", "add", "b", "type", "bridge", "vlan_filtering", "1"], capture_output=True, check=False
+        ).returncode
+        == 0
+    ):
+        pytest.skip("this kernel has VLAN filtering: tests/stock/test_lab_switches.py")
+    run = find_run("lab")
+    with pytest.raises(LabError, match=r"sw1: ip: .*its ports need a kernel with VLAN filtering in its bridge"), making(run):
+        build(run, lab)
+    assert not run.directory.exists()

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from xenet.lab.ports import SwitchPort
 from xenet.lab.topology import NIC, VM, Host, Lab, Machine, TopologyError, check_lab, default_lab, read_lab
 
 WHOLE = """
@@ -98,3 +99,56 @@ def test_a_file_that_cannot_be_built_is_refused_in_one_line(tmp_path: Path, text
 def test_a_file_that_is_not_there_is_said(tmp_path: Path) -> None:
     with pytest.raises(TopologyError, match="No such file"):
         read_lab(tmp_path / "none.yaml")
+
+
+def test_ports_are_as_the_file_says(tmp_path: Path) -> None:
+    file = tmp_path / "lab.yaml"
+    file.write_text("""
+hosts:
+  host1: {nics: {eth0: sw1, eth1: {switch: sw1, access: 10}, eth2: {switch: sw1, native: 5, vlans: [30, 20, 5]}, eth3: {switch: sw1, lag: l1}}}
+machines:
+  nas: {switch: sw1, address: 10.0.0.9/24, vlan: 20}
+""")
+    lab = read_lab(file)
+    assert lab.ports("sw1") == {
+        "host1-eth0": SwitchPort(1, None),
+        "host1-eth1": SwitchPort(10, ()),
+        "host1-eth2": SwitchPort(5, (20, 30)),
+        "host1-eth3": SwitchPort(1, None, "l1"),
+        "nas-eth0": SwitchPort(20, ()),
+    }
+
+
+@pytest.mark.parametrize(
+    ("port", "vlan", "apart"),
+    [
+        ("sw1", 1, False),
+        ("{switch: sw1, lag: l1}", 1, False),
+        ("sw1", 2, True),
+        ("{switch: sw1, access: 1}", 1, True),
+        ("{switch: sw1, vlans: []}", 1, True),
+    ],
+)
+def test_a_switch_looks_at_tags_only_where_its_ports_differ(port: str, vlan: int, apart: bool, tmp_path: Path) -> None:
+    file = tmp_path / "lab.yaml"
+    file.write_text(f"hosts: {{host1: {{nics: {{eth0: {port}}}}}}}\nmachines: {{nas: {{switch: sw1, address: 10.0.0.9/24, vlan: {vlan}}}}}")
+    assert read_lab(file).keeps_vlans_apart("sw1") is apart
+
+
+@pytest.mark.parametrize(
+    ("nics", "said"),
+    [
+        ("{eth0: {switch: sw1, access: 4095}}", "there is no VLAN 4095: they go from 1 to 4094"),
+        ("{eth0: {switch: sw1, access: 7, native: 8}}", "an access port has one VLAN"),
+        ("{eth0: {switch: sw1, lag: l1}, eth1: {switch: sw1, lag: l1, access: 7}}", "sw1: host1-eth0 and host1-eth1 are both in l1, but differ"),
+        ("{eth0: {switch: sw1, lag: sw1}}", "sw1: sw1 is a name that is taken"),
+        ("{eth0: {switch: sw1, lag: 'a b'}}", "'a b' is no name"),
+        ("{eth0: {switch: sw1, speed: 7}}", "contains unknown field `speed`"),
+    ],
+)
+def test_ports_that_cannot_be_are_refused(nics: str, said: str, tmp_path: Path) -> None:
+    file = tmp_path / "lab.yaml"
+    file.write_text(f"hosts: {{host1: {{nics: {nics}}}}}")
+    with pytest.raises(TopologyError) as refusal:
+        read_lab(file)
+    assert said in str(refusal.value)

@@ -1,8 +1,9 @@
 """The lab's hardware: a namespace for every host, switch and machine, and veth pairs as cables between them.
 
-What goes into a namespace is one batch of lines for ip(8), run inside it. A cable is made in its switch's namespace
+What goes into a namespace is a batch of lines for ip(8) or bridge(8), run inside it. A cable is made in its switch's namespace
 with the other end born in its owner's, so no device is ever moved. A switch is a bridge without spanning tree,
-snooping, delay or address of its own: frames come out of it only if they went in.
+snooping, delay or address of its own: frames come out of it only if they went in. It looks at tags only where its ports differ in
+their VLANs; an aggregated link is a bond device of the switch.
 """
 
 import subprocess
@@ -10,6 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from xenet.guests import namespace
 from xenet.guests.namespace import Namespace
+from xenet.lab.ports import FIRST_VLAN, LAST_VLAN, SwitchPort
 from xenet.lab.run import LabError, Run
 from xenet.lab.topology import Host, Lab, Machine, port_name
 
@@ -18,7 +20,7 @@ def build(run: Run, lab: Lab) -> None:
     """Every namespace, then every cable. Raises GuestError or LabError; what was made by then stays until the lab is taken down."""
     pids = {name: _place(run, name).pid for name in places(lab)}
     for switch in lab.switches:
-        ip(pids[switch], switch_lines(lab, switch, pids))
+        _build_switch(lab, switch, pids)
     for machine in lab.machines:
         ip(pids[machine.name], _machine_lines(machine))
     for host in lab.hosts:
@@ -43,30 +45,74 @@ def inside(pid: int, command: Sequence[str]) -> list[str]:
 
 def ip(pid: int, lines: Iterable[str]) -> None:
     """Run lines of ip(8) in a namespace, up to the first that fails. Raises LabError with what ip said of it."""
+    _in_batch("ip", pid, lines)
+
+
+def _in_batch(program: str, pid: int, lines: Iterable[str]) -> None:
     text = "\n".join(lines)
-    done = subprocess.run(inside(pid, ["ip", "-batch", "-"]), input=text, capture_output=True, text=True, check=False)
+    done = subprocess.run(inside(pid, [program, "-batch", "-"]), input=text, capture_output=True, text=True, check=False)
     if done.returncode != 0:
-        raise LabError(f"ip: {' '.join(done.stderr.split())}")
+        raise LabError(f"{program}: {' '.join(done.stderr.split())}")
 
 
-def switch_lines(lab: Lab, switch: str, pids: Mapping[str, int]) -> list[str]:
-    """The switch and all its cables."""
-    bridge = [
-        f"link add name {switch} type bridge stp_state 0 forward_delay 0 mcast_snooping 0",
-        *_silent_up(switch),
+def _build_switch(lab: Lab, switch: str, pids: Mapping[str, int]) -> None:
+    """The switch, its cables, and which VLANs each carries. Raises LabError."""
+    pid, ports = pids[switch], lab.ports(switch)
+    lags = sorted({port.lag for port in ports.values() if port.lag})
+    filtering = lab.keeps_vlans_apart(switch)
+    try:
+        ip(pid, [*_switch_lines(switch, filtering), *(line for lag in lags for line in _lag_lines(switch, lag))])
+    except LabError as error:
+        raise LabError(f"{switch}: {error} (its ports need a kernel with {_needs(filtering, lags)})") from error
+    ip(pid, [line for cable in _cables(lab, switch) for line in _cable_lines(switch, *cable, pids[cable[0]])])
+    if filtering:
+        _in_batch("bridge", pid, vlan_lines(ports))
+
+
+def _needs(filtering: bool, lags: Sequence[str]) -> str:
+    return " and ".join([*(["VLAN filtering in its bridge"] if filtering else []), *(["bonding"] if lags else [])]) or "bridge"
+
+
+def _switch_lines(switch: str, filtering: bool) -> list[str]:
+    vlans = " vlan_filtering 1 vlan_default_pvid 0" if filtering else ""
+    return [f"link add name {switch} type bridge stp_state 0 forward_delay 0 mcast_snooping 0{vlans}", *_silent_up(switch)]
+
+
+def _lag_lines(switch: str, lag: str) -> list[str]:
+    """A link of several cables; the other side's LACP says which of them carry it (IEEE 802.1AX, with its fast time-out)."""
+    return [
+        f"link add name {lag} type bond mode 802.3ad miimon 100 lacp_rate fast xmit_hash_policy layer3+4",
+        f"link set dev {lag} master {switch}",
+        *_silent_up(lag),
     ]
-    cables = [(host.name, nic.name, nic.mac) for host in lab.hosts for nic in host.nics if nic.switch == switch]
-    cables += [(machine.name, "eth0", machine.mac) for machine in lab.machines if machine.switch == switch]
-    return bridge + [line for owner, nic, mac in cables for line in _cable_lines(switch, owner, nic, mac, pids[owner])]
 
 
-def _cable_lines(switch: str, owner: str, nic: str, mac: str, pid: int) -> list[str]:
+def _cables(lab: Lab, switch: str) -> list[tuple[str, str, str, str]]:
+    """The owner, its NIC, the NIC's MAC, and the link that it is a part of, if any."""
+    cables = [(host.name, nic.name, nic.mac, nic.port.lag) for host in lab.hosts for nic in host.nics if nic.switch == switch]
+    return cables + [(machine.name, "eth0", machine.mac, "") for machine in lab.machines if machine.switch == switch]
+
+
+def _cable_lines(switch: str, owner: str, nic: str, mac: str, lag: str, pid: int) -> list[str]:
     port = port_name(owner, nic)
     return [
         f"link add name {port} type veth peer name {nic} address {mac} netns {pid}",
-        f"link set dev {port} master {switch}",
+        f"link set dev {port} master {lag or switch}",
         *_silent_up(port),
     ]
+
+
+def vlan_lines(ports: Mapping[str, SwitchPort]) -> list[str]:
+    """For bridge(8): the VLANs of each port, an aggregated link's once."""
+    links = {port.lag or name: port for name, port in ports.items()}
+    return [line for name, port in links.items() for line in _port_vlans(name, port)]
+
+
+def _port_vlans(name: str, port: SwitchPort) -> list[str]:
+    native = f"vlan add dev {name} vid {port.native} pvid untagged"
+    if port.tagged is None:  # The native one last: the range takes it in.
+        return [f"vlan add dev {name} vid {FIRST_VLAN}-{LAST_VLAN}", native]
+    return [native, *(f"vlan add dev {name} vid {vlan}" for vlan in port.tagged)]
 
 
 def _machine_lines(machine: Machine) -> list[str]:

@@ -10,7 +10,8 @@ The file's form (YAML), all of it optional but `hosts`:
     vms:
       vm1: {host: host1, nic: eth0, address: 10.0.0.101/24}
 
-A NIC's switch is the one its cable goes to; every cable of one switch is in one untagged segment, native VLAN 1.
+A NIC's switch is the one its cable goes to; `ports` says what else can be said of the switch's end. A machine knows nothing of VLANs:
+its port is an access port of VLAN 1, or of the one that its `vlan` names.
 """
 
 import re
@@ -20,6 +21,8 @@ from ipaddress import IPv4Interface
 from pathlib import Path
 
 import msgspec
+
+from xenet.lab.ports import PortError, PortForm, SwitchPort, access, check_lags, port_of
 
 NAME = re.compile(r"[a-z][a-z0-9-]*")
 DEVICE_NAME_MAX = 15
@@ -39,6 +42,7 @@ class NIC(msgspec.Struct, frozen=True):
     name: str
     switch: str
     mac: str
+    port: SwitchPort = SwitchPort()
 
 
 class Host(msgspec.Struct, frozen=True):
@@ -55,6 +59,7 @@ class Machine(msgspec.Struct, frozen=True):
     switch: str
     address: str
     mac: str
+    port: SwitchPort = access(1)
 
 
 class VM(msgspec.Struct, frozen=True):
@@ -78,6 +83,18 @@ class Lab(msgspec.Struct, frozen=True):
             if host.name == name:
                 return host
         raise TopologyError(f"no host {name}; there are {', '.join(host.name for host in self.hosts)}")
+
+    def ports(self, switch: str) -> dict[str, SwitchPort]:
+        """A switch's ports, by their devices."""
+        hosts = {port_name(host.name, nic.name): nic.port for host in self.hosts for nic in host.nics if nic.switch == switch}
+        return hosts | {port_name(machine.name, "eth0"): machine.port for machine in self.machines if machine.switch == switch}
+
+    def keeps_vlans_apart(self, switch: str) -> bool:
+        """Whether a switch must look at tags; where every NIC may send any, it need not."""
+        nics = (nic.port for host in self.hosts for nic in host.nics if nic.switch == switch)
+        machines = (machine.port for machine in self.machines if machine.switch == switch)
+        trunk = SwitchPort()
+        return any((port.native, port.tagged) != (trunk.native, trunk.tagged) for port in nics) or any(port != access(1) for port in machines)
 
 
 def port_name(owner: str, nic: str) -> str:
@@ -110,13 +127,14 @@ def _machine_mac(index: int) -> str:
 
 
 class _HostForm(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    nics: dict[str, str]
+    nics: dict[str, str | PortForm]
     management: str = ""
 
 
 class _MachineForm(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     switch: str
     address: str
+    vlan: int = 1
 
 
 class _VMForm(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -142,19 +160,20 @@ def read_lab(file: Path) -> Lab:
         raise TopologyError(f"{file}: {' '.join(str(error).split())}") from error
     try:
         return check_lab(_lab(form))
-    except TopologyError as error:
+    except (TopologyError, PortError) as error:
         raise TopologyError(f"{file}: {error}") from error
 
 
 def _lab(form: _Form) -> Lab:
     hosts = tuple(_host(index, name, host) for index, (name, host) in enumerate(form.hosts.items()))
-    machines = tuple(Machine(name, m.switch, m.address, _machine_mac(i)) for i, (name, m) in enumerate(form.machines.items()))
+    machines = tuple(Machine(name, m.switch, m.address, _machine_mac(i), access(m.vlan)) for i, (name, m) in enumerate(form.machines.items()))
     vms = tuple(VM(name, vm.host, vm.nic, vm.address) for name, vm in form.vms.items())
     return Lab(form.switches, hosts, machines, vms)
 
 
 def _host(index: int, name: str, form: _HostForm) -> Host:
-    nics = tuple(NIC(nic, switch, host_mac(index, n)) for n, (nic, switch) in enumerate(form.nics.items()))
+    forms = {nic: PortForm(cabled) if isinstance(cabled, str) else cabled for nic, cabled in form.nics.items()}
+    nics = tuple(NIC(nic, its.switch, host_mac(index, n), port_of(its)) for n, (nic, its) in enumerate(forms.items()))
     return Host(name, nics, form.management or SEGMENT.format(index + 1))
 
 
@@ -167,6 +186,8 @@ def check_lab(lab: Lab) -> Lab:
     for machine in lab.machines:
         _check_switch(lab, machine.name, machine.switch)
         _check_device(port_name(machine.name, "eth0"))
+    for switch in lab.switches:
+        _check_lags(lab, switch)
     for vm in lab.vms:
         _check_vm(lab, vm)
     _check_addresses({h.name: h.management for h in lab.hosts} | {m.name: m.address for m in lab.machines} | {vm.name: vm.address for vm in lab.vms})
@@ -200,6 +221,19 @@ def _check_host(lab: Lab, host: Host) -> None:
 def _check_switch(lab: Lab, owner: str, switch: str) -> None:
     if switch not in lab.switches:
         raise TopologyError(f"{owner} is cabled to {switch}, which is not among the switches ({', '.join(lab.switches)})")
+
+
+def _check_lags(lab: Lab, switch: str) -> None:
+    """A link's device stands among the switch's own ports."""
+    ports = lab.ports(switch)
+    try:
+        check_lags(ports)
+    except PortError as error:
+        raise TopologyError(f"{switch}: {error}") from error
+    lags = {port.lag for port in ports.values() if port.lag}
+    _check_names(sorted(lags))
+    for name in lags & {*ports, *lab.switches}:
+        raise TopologyError(f"{switch}: {name} is a name that is taken")
 
 
 def _check_device(name: str) -> None:
