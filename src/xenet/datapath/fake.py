@@ -14,7 +14,7 @@ from xenet.datapath.base import FDBEntry
 from xenet.datapath.batch import Refused, carry_out, failure_of
 from xenet.model.hidden import NIC, Lease
 from xenet.plan import steps as s
-from xenet.plan.view import PortView, SwitchView, UplinkView
+from xenet.plan.view import PortView, SwitchView
 
 replace = msgspec.structs.replace
 
@@ -183,16 +183,22 @@ class FakeDatapath:
         self._touched.add(step.bridge)
 
     def _attach(self, step: s.AttachUplink) -> None:
-        have, device = self._own(step.bridge), step.uplink.device
-        if device not in self.hardware:
-            raise Refused(f"there is no NIC {device}")
+        have, device, vlan = self._own(step.bridge), step.uplink.device, step.uplink.vlan
+        nic = vlan.parent if vlan else device
+        if nic not in self.hardware:
+            raise Refused(f"there is no NIC {nic}")
+        if vlan and vlan.tag in self.hardware[nic].vlans:
+            raise Refused(f"{device} exists and is another's")
+        if vlan and step.uplink.mtu > self.hardware[nic].mtu:
+            raise Refused("Numerical result out of range")
         if master := self.foreign_master(device):
             raise Refused(f"{device} belongs to {master}, which is not xenet's")
         for other in list(self.state.values()):
             if other.uplink and other.uplink.device == device:
                 self._put(replace(other, uplink=None))
-        self.hardware[device] = replace(self.hardware[device], mtu=step.uplink.mtu)
-        self._put(replace(self.state[have.bridge], uplink=UplinkView(device, step.uplink.mtu, step.uplink.up)))
+        if not vlan:
+            self.hardware[device] = replace(self.hardware[device], mtu=step.uplink.mtu)
+        self._put(replace(self.state[have.bridge], uplink=step.uplink))
 
     def _detach(self, step: s.DetachUplink) -> None:
         have = self._own(step.bridge)

@@ -23,15 +23,18 @@ _ADDRESS, _IFNAME, _MTU, _LINK, _MASTER, _LINKINFO, _IFALIAS, _AF_SPEC, _GROUP =
 _NET_NS_FD, _EXT_MASK, _CARRIER, _PARENT_NAME, _PARENT_BUS = 28, 29, 33, 56, 57
 _INFO_KIND, _INFO_DATA, _VETH_PEER, _BR_FORWARD_DELAY, _BR_MCAST_SNOOPING, _BR_OPTIONS = 1, 2, 1, 1, 23, 46
 _ADDR_GEN_MODE, _SKIP_STATS, _INET6_CONF = 8, 8, 2
+_VLAN_ID = 1
 _ACCEPT_RA, _AUTOCONF, _ACCEPT_DEFAULT = 3, 5, 17
 _IFINFO = Struct("=BxHiII")
 _OPTIONS, _NO_LL_LEARN = Struct("=II"), 1
 _NEW = _IFINFO.pack(0, 0, 0, 0, 0)
 _TLV = Struct("=HH")
+_U16 = Struct("=H")
 
 
 class Link(msgspec.Struct, frozen=True):
-    """What xenet reads of a network device. peer is the ifindex of a veth's other end, in that one's own namespace."""
+    """What xenet reads of a network device. peer is the ifindex of a veth's other end, in that one's own namespace; of the device below a
+    VLAN's."""
 
     index: int
     name: str
@@ -48,6 +51,8 @@ class Link(msgspec.Struct, frozen=True):
     """What a bridge takes from routers' advertisements."""
     parent: str = ""
     """The hardware's bus and name, such as `pci 0000:00:03.0`; empty for a virtual device and before Linux 5.14."""
+    tag: int = -1
+    """Of a VLAN's device."""
 
 
 class GuestEnd(NamedTuple):
@@ -82,6 +87,12 @@ def create_bridge(name: str, mac: str, mtu: int, group: int) -> Request:
 def create_ifb(name: str, group: int) -> Request:
     """A device, down, that puts all that goes out of it back where it came from."""
     return Request(NEWLINK, CREATE | EXCL, _NEW + _common(name, "", 0) + u32(_GROUP, group) + attr(_LINKINFO, text(_INFO_KIND, "ifb")))
+
+
+def create_vlan(name: str, parent: int, tag: int, mtu: int, group: int) -> Request:
+    """A device, down, for one VLAN of another, whose MAC it takes (IFLA_VLAN_ID of linux/if_link.h)."""
+    info = text(_INFO_KIND, "vlan") + attr(_INFO_DATA, attr(_VLAN_ID, _U16.pack(tag)))
+    return Request(NEWLINK, CREATE | EXCL, _NEW + _common(name, "", mtu) + u32(_LINK, parent) + u32(_GROUP, group) + attr(_LINKINFO, info))
 
 
 def set_link(
@@ -148,10 +159,12 @@ def parse_link(message: bytes) -> Link:
             found[kind] = message[pos + 4 : pos + size]
         pos += (size + 3) & ~3
     get = found.get
+    info = attributes(found[_LINKINFO], 0) if _LINKINFO in found else {}
+    kind_of = as_text(info.get(_INFO_KIND, b""))
     return Link(
         index,
         as_text(found[_IFNAME]),
-        as_text(attributes(get(_LINKINFO, b""), 0).get(_INFO_KIND, b"")) if _LINKINFO in found else "",
+        kind_of,
         get(_ADDRESS, b"").hex(":"),
         as_u32(get(_MTU, b"")),
         bool(flags & IFF_UP),
@@ -162,7 +175,12 @@ def parse_link(message: bytes) -> Link:
         as_u32(get(_LINK, b"")),
         _advertisements(found[_AF_SPEC]) if _AF_SPEC in found and found.get(_LINKINFO, b"").find(b"bridge\0") >= 0 else None,
         f"{as_text(get(_PARENT_BUS, b''))} {as_text(found[_PARENT_NAME])}" if _PARENT_NAME in found else "",
+        _tag(info) if kind_of == "vlan" else -1,
     )
+
+
+def _tag(info: dict[int, bytes]) -> int:
+    return int(_U16.unpack_from(attributes(info[_INFO_DATA], 0)[_VLAN_ID])[0])
 
 
 def _advertisements(families: bytes) -> AdvertisementsView | None:

@@ -71,6 +71,8 @@ def is_remnant(link: Link) -> bool:
         return link.group in (DEAD, DOOMED)
     if is_switch(link) or limited_by(link):
         return False
+    if link.kind == "vlan":
+        return not link.master
     return port_view(link) is None or not link.master
 
 

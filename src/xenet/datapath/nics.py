@@ -56,6 +56,7 @@ def _facts(table: Table, ioctl: socket.socket, link: Link) -> NIC:
         vendor_id=_hex(path, "vendor"),
         device_id=_hex(path, "device"),
         pci_bus_path=path.name if path else "",
+        vlans=tuple(sorted(other.tag for other in table.links() if other.kind == "vlan" and other.peer == link.index and not is_ours(other))),
     )
 
 

@@ -11,6 +11,7 @@ from xenet.datapath.links import EUI64, Link, create_bridge, set_link
 from xenet.datapath.mark import LIVE, is_ours, is_remnant, port_view, switch_alias, words
 from xenet.datapath.netlink import NetlinkError
 from xenet.datapath.nics import foreign_master
+from xenet.datapath.vlans import VLANs
 from xenet.plan.steps import (
     AddAddress,
     AddRoute,
@@ -34,6 +35,7 @@ class Switches:
 
     def __init__(self, kernel: Kernel) -> None:
         self._kernel = kernel
+        self._vlans = VLANs(kernel)
 
     def create(self, step: CreateSwitch) -> None:
         """A bridge of ours that is there already, half-made or whole, is brought to what is wanted."""
@@ -102,10 +104,12 @@ class Switches:
 
     def attach(self, step: AttachUplink) -> None:
         """The bridge's alias names the NIC before the NIC joins: one that joined is never taken for an administrator's."""
-        bridge, nic, want = self._kernel.own(step.bridge), self._kernel.table.link(step.uplink.device), step.uplink
+        bridge, want = self._kernel.own(step.bridge), step.uplink
+        nic = self._vlans.ensure(want) if want.vlan else self._kernel.table.link(want.device)
         if nic is None:
             raise Refused(f"there is no NIC {want.device}")
-        self._check_free(nic)
+        if not want.vlan:
+            self._check_free(nic)
         if nic.mtu != want.mtu:  # many a driver resets its NIC for this
             self._kernel.run(set_link(nic.index, mtu=want.mtu))
             self._kernel.drain()
@@ -135,11 +139,13 @@ class Switches:
                 self._kernel.ask(bridge.index)
 
     def detach(self, step: DetachUplink) -> None:
-        """Out of the bridge, and the kernel's way with its link-local address again; nothing else of the NIC changes."""
+        """Out of the bridge, and the kernel's way with its link-local address again; nothing else of a NIC changes. A VLAN's device goes."""
         bridge, nic = self._kernel.own(step.bridge), self._kernel.table.link(step.device)
         if words(bridge.alias).get("uplink") != step.device:
             return  # not there, or there by somebody else's doing
-        if nic and nic.master == bridge.index:
+        if nic and step.vlan:
+            self._vlans.remove(nic)
+        elif nic and nic.master == bridge.index:
             self._kernel.run(set_link(nic.index, master=0))
             if self._kernel.no_link_local(nic.mtu) is not None:
                 self._kernel.run(set_link(nic.index, addr_gen_mode=EUI64), errno.EAFNOSUPPORT)

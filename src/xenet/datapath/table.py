@@ -16,7 +16,7 @@ from xenet.datapath.netlink import DELADDR, DELLINK, DELROUTE, NEWADDR, NEWLINK,
 from xenet.datapath.shaping import KINDS, Shaping
 from xenet.datapath.tc import bucket_for
 from xenet.model.hidden import Lease
-from xenet.plan.view import LockView, PortView, SwitchView, UplinkView
+from xenet.plan.view import LockView, PortView, SwitchView, UplinkView, VLANView
 
 
 class Table:
@@ -261,12 +261,16 @@ class Table:
             mac=link.mac,
             mtu=link.mtu,
             up=link.up,
-            uplink=UplinkView(nic.name, nic.mtu, nic.up) if nic and nic.index in members else None,
+            uplink=self._uplink(nic) if nic and nic.index in members else None,
             ports=ports,
             addresses=tuple(sorted(address.cidr for address in self._global(link.index) if not (autoconf and address.advertised))),
             routes=tuple(sorted(route.view for route in self.routes.get(link.index, ()) if not (router and route.advertised))),
             advertisements=link.advertisements,
         )
+
+    def _uplink(self, nic: Link) -> UplinkView:
+        below = self._links.get(nic.peer) if nic.kind == "vlan" and is_ours(nic) else None
+        return UplinkView(nic.name, nic.mtu, nic.up, VLANView(below.name, nic.tag) if below else None)
 
     def _global(self, index: int) -> list[Address]:
         return [address for address in self.addresses.get(index, {}).values() if address.scope == GLOBAL]

@@ -138,7 +138,5 @@ class Draft:
         return list(self._touched)
 
     def change(self) -> Change:
-        edits = (
-            edit_between(cls, ref, self.base.find(STORED[cls], ref), self.state.find(STORED[cls], ref)) for cls, ref in self._touched
-        )
+        edits = (edit_between(cls, ref, self.base.find(STORED[cls], ref), self.state.find(STORED[cls], ref)) for cls, ref in self._touched)
         return Change(tuple(edit for edit in edits if edit is not None))

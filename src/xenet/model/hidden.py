@@ -67,6 +67,8 @@ class NIC(msgspec.Struct, frozen=True):
     device_id: str = ""
     device_name: str = ""
     pci_bus_path: str = ""
+    vlans: tuple[int, ...] = ()
+    """Tags of the VLAN devices on it that are none of ours."""
 
 
 class Lease(msgspec.Struct, frozen=True):

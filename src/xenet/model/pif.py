@@ -73,6 +73,11 @@ class PIF(Record, frozen=True, kw_only=True):
     """Wanted: the host shall have this PIF up, on its bridge."""
 
 
+def device_name(pif: PIF) -> str:
+    """The device on the host: the NIC or bond itself, for a VLAN's PIF `ethX.Y`."""
+    return f"{pif.device}.{pif.VLAN}" if pif.VLAN >= 0 else pif.device
+
+
 def primary_address(pif: PIF) -> str:
     """The host's address on this PIF, of the PIF's primary type, without its prefix; empty where it has none."""
     if pif.primary_address_type == "IPv4":

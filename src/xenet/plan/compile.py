@@ -2,10 +2,11 @@
 
 from collections.abc import Iterator
 
+from xenet.model.derived import VLAN
 from xenet.model.guests import GuestKind, default_kind, kind_of, port_name
 from xenet.model.hidden import Edit
 from xenet.model.network import Network
-from xenet.model.pif import PIF
+from xenet.model.pif import PIF, device_name
 from xenet.model.state import PoolState
 from xenet.model.types import PREFIX, Ref, ref_of
 from xenet.model.vif import VIF
@@ -13,7 +14,7 @@ from xenet.model.vm import VM
 from xenet.plan.layer3 import addresses_of, advertisements_of, routes_of
 from xenet.plan.limit import rate_of
 from xenet.plan.lock import lock_of, mode_of
-from xenet.plan.view import GuestView, HostView, PortView, SwitchView, UplinkView
+from xenet.plan.view import GuestView, HostView, PortView, SwitchView, UplinkView, VLANView
 
 
 def compile_host(state: PoolState, host: Ref) -> HostView:
@@ -26,7 +27,7 @@ def compile_host(state: PoolState, host: Ref) -> HostView:
 def compile_switch(state: PoolState, host: Ref, bridge: str) -> SwitchView | None:
     """The switch that this host must have by this name; None: none.
 
-    An external network's switch is there while its PIF is plugged; an internal one's while a VIF is plugged here.
+    An external network's switch is there while its PIF is plugged, or that of a VLAN on it; an internal one's while a VIF is plugged here.
     """
     network = next(iter(state.where(Network, "bridge", bridge)), None)
     if network is None or not network.managed:
@@ -35,19 +36,27 @@ def compile_switch(state: PoolState, host: Ref, bridge: str) -> SwitchView | Non
     ports = {port.device: port for port in _ports(state, host, network)}
     if pif is None:
         return SwitchView(bridge, network.uuid, mtu=network.MTU, ports=ports) if ports else None
-    if not pif.plugged or not pif.managed:
+    vlan = state.find(VLAN, pif.VLAN_master_of)
+    lower = state.find(PIF, vlan.tagged_PIF) if vlan else None
+    if not pif.managed or (pif.VLAN >= 0 and lower is None) or not (pif.plugged or _carries(state, pif)):
         return None
     return SwitchView(
         bridge,
         network.uuid,
-        mac=pif.MAC,
+        mac=lower.MAC if lower else pif.MAC,
         mtu=pif.MTU,
-        uplink=UplinkView(pif.device, pif.MTU),
+        uplink=UplinkView(device_name(pif), pif.MTU, vlan=VLANView(lower.device, pif.VLAN) if lower else None),
         ports=ports,
-        addresses=addresses_of(pif),
-        routes=routes_of(state, network, pif),
-        advertisements=advertisements_of(state, pif),
+        addresses=addresses_of(pif) if pif.plugged else (),
+        routes=routes_of(state, network, pif) if pif.plugged else (),
+        advertisements=advertisements_of(state, pif) if pif.plugged else None,
     )
+
+
+def _carries(state: PoolState, pif: PIF) -> bool:
+    """Whether a VLAN on this PIF is in use: then its switch stays when it is unplugged, as on a XenServer, without the host's addresses."""
+    uppers = (state.find(PIF, vlan.untagged_PIF) for vlan in state.where(VLAN, "tagged_PIF", pif.ref))
+    return any(upper is not None and upper.plugged for upper in uppers)
 
 
 def _ports(state: PoolState, host: Ref, network: Network) -> Iterator[PortView]:
@@ -98,9 +107,24 @@ def compile_guest(state: PoolState, host: Ref, uuid: str) -> GuestView | None:
 _READ = {
     "network": frozenset({"bridge", "managed", "MTU", "other_config", "default_locking_mode"}),
     "PIF": frozenset(
-        {"network", "host", "device", "plugged", "managed", "MAC", "MTU", "management", "gateway", "other_config", "primary_address_type"}
+        {
+            "network",
+            "host",
+            "device",
+            "plugged",
+            "managed",
+            "MAC",
+            "VLAN",
+            "VLAN_master_of",
+            "MTU",
+            "management",
+            "gateway",
+            "other_config",
+            "primary_address_type",
+        }
         | {"ip_configuration_mode", "IP", "netmask", "ipv6_configuration_mode", "IPv6", "ipv6_gateway"}
     ),
+    "VLAN": frozenset({"tagged_PIF", "untagged_PIF", "tag"}),
     "VIF": frozenset(
         {"network", "VM", "device", "plugged", "MAC", "MTU", "qos_algorithm_type", "qos_algorithm_params"}
         | {"locking_mode", "ipv4_allowed", "ipv6_allowed"}
@@ -135,13 +159,21 @@ def _networks_of(state: PoolState, edit: Edit) -> Iterator[Ref]:
         case "VIF":
             yield from (vif.network for vif in (state.find(VIF, edit.ref),) if vif)
         case "PIF":
-            # All of the host's: which one has the default route may change with any.
-            hosts = (pif.host for pif in (state.find(PIF, edit.ref),) if pif)
-            yield from (pif.network for host in hosts for pif in state.where(PIF, "host", host))
+            yield from _networks_beside(state, edit.ref)
+        case "VLAN":
+            vlan = state.find(VLAN, edit.ref)
+            yield from _networks_beside(state, vlan.tagged_PIF) if vlan else ()
         case "VM":
             yield from (vif.network for vif in state.where(VIF, "VM", edit.ref))
         case "pool":
             yield from (network.ref for network in state.all(Network))
+
+
+def _networks_beside(state: PoolState, pif: Ref) -> Iterator[Ref]:
+    """Of all PIFs of this one's host: which one has the default route may change with any."""
+    found = state.find(PIF, pif)
+    if found is not None:
+        yield from (other.network for other in state.where(PIF, "host", found.host))
 
 
 def affected_vms(after: PoolState, host: Ref, edit: Edit) -> set[str]:

@@ -49,15 +49,19 @@ def diff_views(
     for want, have in pairs:
         steps += _take_away(want, have, moves)
     steps += _stop_guests(guests)
-    for want, have in pairs:
+    for want, have in sorted(pairs, key=lambda pair: not _on_vlan(pair[1])):  # what stands on another goes before that one
         steps += _take_down(want, have)
     steps += _start_guests(guests)
-    for want, have in pairs:
+    for want, have in sorted(pairs, key=lambda pair: _on_vlan(pair[0])):
         if want is not None:
             steps += _build(want, have, borrowed)
             steps += _put_in(want, have, moves)
     steps += [_delete(have) for want, have in pairs if want is None and have is not None]
     return steps
+
+
+def _on_vlan(switch: SwitchView | None) -> bool:
+    return switch is not None and switch.uplink is not None and switch.uplink.vlan is not None
 
 
 def _lent(want: SwitchView | None, borrowed: Mapping[str, tuple[str, ...]]) -> tuple[str, ...]:
@@ -98,8 +102,9 @@ def _take_down(want: SwitchView | None, have: SwitchView | None) -> Iterator[Ste
     for address in have.addresses:
         if want is None or address not in want.addresses:
             yield RemoveAddress(object=have.network, reason="no PIF has it", device=have.bridge, address=address)
-    if have.uplink and (want is None or want.uplink is None or want.uplink.device != have.uplink.device):
-        yield DetachUplink(object=have.network, reason="its PIF is not plugged", bridge=have.bridge, device=have.uplink.device)
+    if have.uplink and (want is None or want.uplink is None or (want.uplink.device, want.uplink.vlan) != (have.uplink.device, have.uplink.vlan)):
+        device, vlan = have.uplink.device, have.uplink.vlan is not None
+        yield DetachUplink(object=have.network, reason="its PIF is not plugged", bridge=have.bridge, device=device, vlan=vlan)
 
 
 def _build(want: SwitchView, have: SwitchView | None, borrowed: Mapping[str, tuple[str, ...]]) -> Iterator[Step]:

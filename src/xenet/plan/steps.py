@@ -77,23 +77,29 @@ class DeleteSwitch(Step, frozen=True, kw_only=True):
 
 
 class AttachUplink(Step, frozen=True, kw_only=True):
-    """Put the NIC into the bridge, up, with its MTU and without addresses of its own; also mends a NIC that is there already."""
+    """Put the NIC into the bridge, up, with its MTU and without addresses of its own; also mends a NIC that is there already.
+    A VLAN's device is made, where it is not there."""
 
     bridge: str
     uplink: UplinkView
 
     @property
     def text(self) -> str:
-        return f"ip link set {self.uplink.device} mtu {self.uplink.mtu} master {self.bridge} up"
+        device, vlan = self.uplink.device, self.uplink.vlan
+        made = (f"ip link add link {vlan.parent} name {device} type vlan id {vlan.tag}",) if vlan else ()
+        return _all(*made, f"ip link set {device} mtu {self.uplink.mtu} master {self.bridge} up")
 
 
 class DetachUplink(Step, frozen=True, kw_only=True):
+    """Out of the bridge; a VLAN's device is deleted."""
+
     bridge: str
     device: str
+    vlan: bool = False
 
     @property
     def text(self) -> str:
-        return f"ip link set {self.device} nomaster"
+        return f"ip link del {self.device}" if self.vlan else f"ip link set {self.device} nomaster"
 
 
 class CreatePort(Step, frozen=True, kw_only=True):

@@ -48,12 +48,22 @@ def same_device(one: PortView, other: PortView) -> bool:
     return (one.vif, one.vm, one.index, one.mac, one.kind) == (other.vif, other.vm, other.index, other.mac, other.kind)
 
 
+class VLANView(msgspec.Struct, frozen=True):
+    """A device that stands for one VLAN of another: frames leave it with the tag (IEEE 802.1Q) and come to it without."""
+
+    parent: str
+    """The NIC or bond that carries it."""
+    tag: int
+
+
 class UplinkView(msgspec.Struct, frozen=True):
-    """The NIC through which a switch reaches the world. A port of a bridge is promiscuous by itself."""
+    """What a switch reaches the world through: a NIC, or a VLAN's device on one. A port of a bridge is promiscuous by itself."""
 
     device: str
     mtu: int = 1500
     up: bool = True
+    vlan: VLANView | None = None
+    """Of a VLAN: the device exists for this switch alone, with the MAC of the one below."""
 
 
 class RouteView(msgspec.Struct, frozen=True, order=True):

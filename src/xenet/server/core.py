@@ -10,10 +10,9 @@ from typing import Any
 from xenet.model.change import Change
 from xenet.model.errors import Failure
 from xenet.model.hidden import Operation
-from xenet.model.host import Host
 from xenet.model.types import Ref
 from xenet.store.base import Store
-from xenet.verbs.attach import check_live
+from xenet.verbs.attach import check_live, host_of
 from xenet.verbs.call import PATIENCE, Call, Entropy, Outcome, Question, Work, new_task
 from xenet.verbs.host import all_gone
 from xenet.verbs.registry import Message
@@ -65,9 +64,9 @@ class Core:
     async def _learn(self, message: Message, args: list[Any]) -> None:
         """Have the host's facts brought up to date where the verb decides by them. Raises HANDLE_INVALID, HOST_OFFLINE [host]."""
         if message.needs_facts:
-            host = self.store.snapshot().get(Host, args[0])
-            check_live(self.store.snapshot(), host.ref)
-            await self._ask(Question((host.ref,), "facts", "", lambda said: None))
+            host = host_of(self.store.snapshot(), args[0])
+            check_live(self.store.snapshot(), host)
+            await self._ask(Question((host,), "facts", "", lambda said: None))
 
     async def run_as_task(self, message: Message, args: list[Any]) -> Ref:
         """`Async.`: the task's reference, at once; how it went stands in the task."""

@@ -141,5 +141,3 @@ def snapshot_edits(state: PoolState) -> tuple[Edit, ...]:
     """The replicated records as edits from nothing."""
     records = (record for name in sorted(REPLICATED) for record in state.tables.get(name, {}).values())
     return tuple(edit for record in records if (edit := edit_between(record.xenapi, record.ref, None, record)) is not None)
-
-

@@ -20,7 +20,7 @@ def external_bridge(device: str) -> str:
     number = device.removeprefix("eth")
     if device.startswith("eth") and number.isdecimal():
         return f"xenbr{number}"
-    return f"br{device[-(NAME_LIMIT - 2):]}"
+    return f"br{device[-(NAME_LIMIT - 2) :]}"
 
 
 def adopt_nics(work: Work, host: Ref) -> None:

@@ -1,8 +1,5 @@
 """Which host can reach which network, and what must be up there before a VIF can be a port of it."""
 
-import re
-from collections.abc import Mapping
-
 from xenet.model.errors import Failure
 from xenet.model.hidden import Operation
 from xenet.model.host import Host, HostMetrics
@@ -14,6 +11,7 @@ from xenet.model.vif import VIF
 from xenet.model.vm import VM
 from xenet.verbs.allowed import check_unheld
 from xenet.verbs.call import Work
+from xenet.verbs.stack import want_plugged
 
 
 def find_pif(state: PoolState, network: Ref, host: Ref) -> PIF | None:
@@ -53,6 +51,12 @@ def vm_networks(state: PoolState, vm: VM) -> list[Network]:
     return [state.get(Network, vif.network) for vif in vifs]
 
 
+def host_of(state: PoolState, ref: Ref) -> Ref:
+    """The host that a reference to it, or to a PIF of its, names. Raises HANDLE_INVALID."""
+    pif = state.find(PIF, ref)
+    return pif.host if pif else state.get(Host, ref).ref
+
+
 def is_live(state: PoolState, host: Host) -> bool:
     metrics = state.find(HostMetrics, host.metrics)
     return metrics is not None and metrics.live
@@ -77,11 +81,4 @@ def bring_up(work: Work, host: Ref, network: Network) -> None:
     check_unheld(work.state, pif)
     work.need(pif)
     if pif.managed and not pif.plugged:
-        work.update(pif, plugged=True, MTU=configured_mtu(pif.other_config, network))
-
-
-def configured_mtu(other_config: Mapping[str, str], network: Network) -> int:
-    """What a PIF or VIF gets when it is plugged: its other_config:mtu if that is a size that Ethernet can have, else the network's.
-    In bytes, without the Ethernet header."""
-    own = other_config.get("mtu", "")
-    return int(own) if re.fullmatch("[0-9]{2,5}", own) else network.MTU
+        want_plugged(work, pif)

@@ -169,5 +169,6 @@ def new_task(call: Call, label: str, description: str = "") -> Task:
 
 def xml_result(value: Any) -> str:
     """A result as task.result shows it, on every wire: XML text."""
+    if isinstance(value, tuple):
+        return f"<value><array><data>{''.join(map(xml_result, value))}</data></array></value>"
     return f"<value>{value}</value>" if value != "" else ""
-

@@ -13,6 +13,7 @@ from xenet.model.types import NULL, HostRef, PIFRef, Ref, ref_of
 from xenet.verbs.adopt import adopt_nics, refresh_metrics
 from xenet.verbs.call import Call, Outcome, Work
 from xenet.verbs.registry import message
+from xenet.verbs.vlan import copy_vlans
 
 API_VERSION = (2, 21)
 PRODUCT_VERSION = "8.4.0"
@@ -32,6 +33,7 @@ def hello(call: Call, host: str, name: str, backend: str, nics: tuple[NIC, ...],
     work.put(facts)
     work.update(facts, nics=nics)
     adopt_nics(work, record.ref)
+    copy_vlans(work, record.ref, next(work.state.all(Pool)).master)
     refresh_metrics(work, record.ref, call.now)
     set_live(work, record.ref, call, live=True)
     return work.outcome(record.ref)
@@ -125,8 +127,6 @@ def _set_enabled(call: Call, host: Ref, value: bool) -> Outcome:
     work = Work(call)
     work.update(call.state.get(Host, host), enabled=value)
     return work.outcome()
-
-
 
 
 @message("host", datetime)

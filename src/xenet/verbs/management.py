@@ -7,11 +7,13 @@ from xenet.model.host import Host
 from xenet.model.network import Network
 from xenet.model.pif import PIF, primary_address
 from xenet.model.pool import Pool
+from xenet.model.state import PoolState
 from xenet.model.types import NULL, NetworkRef, PIFRef, Ref
 from xenet.verbs.allowed import check_unheld
-from xenet.verbs.attach import check_live, configured_mtu, find_pif
+from xenet.verbs.attach import check_live, find_pif
 from xenet.verbs.call import Call, Outcome, Work
 from xenet.verbs.registry import message
+from xenet.verbs.stack import check_management_on_vlan, want_plugged
 
 
 @message("host")
@@ -19,14 +21,14 @@ def management_reconfigure(call: Call, pif: PIFRef) -> Outcome:
     """Raises CANNOT_PLUG_BOND_SLAVE, PIF_HAS_NO_NETWORK_CONFIGURATION, PIF_HAS_NO_V6_NETWORK_CONFIGURATION [pif]. An unmanaged PIF is
     taken as it is: its administrator configures the device."""
     record = call.state.get(PIF, pif)
-    check_fit(record)
+    check_fit(call.state, record)
     work = Work(call)
     if record.management:
         return work.outcome()
     return _managed_by(work, [record])
 
 
-def check_fit(pif: PIF) -> None:
+def check_fit(state: PoolState, pif: PIF) -> None:
     """Whether a host can be reached on this PIF."""
     if not pif.managed:
         return
@@ -36,6 +38,7 @@ def check_fit(pif: PIF) -> None:
         raise Failure("PIF_HAS_NO_NETWORK_CONFIGURATION", pif.ref)
     if pif.primary_address_type == "IPv6" and pif.ipv6_configuration_mode == "None":
         raise Failure("PIF_HAS_NO_V6_NETWORK_CONFIGURATION", pif.ref)
+    check_management_on_vlan(next(state.all(Pool)).other_config, pif)
 
 
 def _managed_by(work: Work, pifs: list[PIF]) -> Outcome:
@@ -59,7 +62,7 @@ def move_management(draft: Draft, target: PIF) -> None:
             draft.update(pif, management=False)
     now = draft.update(target, management=True)
     if now.managed and not now.plugged:
-        draft.update(now, plugged=True, MTU=configured_mtu(now.other_config, draft.state.get(Network, now.network)))
+        want_plugged(draft, now)
     note_address(draft, target.host)
 
 
@@ -99,7 +102,7 @@ def pool_management_reconfigure(call: Call, network: NetworkRef) -> Outcome:
     for pif in pifs:
         if pif.primary_address_type != pifs[0].primary_address_type:
             raise Failure("PIF_INCOMPATIBLE_PRIMARY_ADDRESS_TYPE", pif.ref)
-        check_fit(pif)
+        check_fit(call.state, pif)
     work = Work(call)
     moving = [pif for pif in pifs if not pif.management]
     return _managed_by(work, moving) if moving else work.outcome()

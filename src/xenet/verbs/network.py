@@ -8,6 +8,7 @@ from xenet.model.guests import default_kind, kind_of, port_name
 from xenet.model.hidden import Operation
 from xenet.model.host import Host
 from xenet.model.network import Network, NetworkLockingMode, NetworkPurpose
+from xenet.model.pif import device_name
 from xenet.model.pool import Pool
 from xenet.model.state import PoolState
 from xenet.model.types import NetworkRef, OfRecord, Ref, StrMap
@@ -128,9 +129,7 @@ def get_fdb(call: Call, self: NetworkRef) -> Question:
     state = call.state
     network = state.get(Network, self)
     using = hosts_using(state, self)
-    hosts = tuple(
-        host.ref for host in state.all(Host) if is_live(state, host) and (find_pif(state, self, host.ref) is not None or host.ref in using)
-    )
+    hosts = tuple(host.ref for host in state.all(Host) if is_live(state, host) and (find_pif(state, self, host.ref) is not None or host.ref in using))
     return Question(hosts, "fdb", network.bridge, lambda said: _fdb_rows(state, self, said))
 
 
@@ -148,8 +147,7 @@ def _fdb_rows(state: PoolState, network: Ref, said: dict[Ref, list[dict[str, str
         pif = find_pif(state, network, host)
         owners = {device: f"VIF {uuid}" for device, uuid in vifs.items()}
         if pif is not None:
-            owners[pif.device] = f"PIF {pif.uuid}"
+            owners[device_name(pif)] = f"PIF {pif.uuid}"
         name = state.get(Host, host).name_label
         rows += [{"host": name, "owner": owners.get(line["port"], ""), **line} for line in lines]
     return rows
-

@@ -3,14 +3,15 @@
 from xenet.model.change import Draft
 from xenet.model.errors import Failure
 from xenet.model.hidden import Operation
-from xenet.model.network import Network
 from xenet.model.pif import PIF
+from xenet.model.state import PoolState
 from xenet.model.types import NULL, PIFRef
 from xenet.model.vif import VIF
 from xenet.model.vm import VM
-from xenet.verbs.attach import check_live, configured_mtu
+from xenet.verbs.attach import check_live
 from xenet.verbs.call import Call, Outcome, Work
 from xenet.verbs.registry import message
+from xenet.verbs.stack import want_plugged
 
 
 @message("PIF")
@@ -23,7 +24,7 @@ def plug(call: Call, self: PIFRef) -> Outcome:
         raise Failure("CANNOT_PLUG_BOND_SLAVE", self)
     check_live(call.state, pif.host)
     work = Work(call)
-    work.update(pif, plugged=True, MTU=configured_mtu(pif.other_config, call.state.get(Network, pif.network)))
+    want_plugged(work, pif)
     return work.await_host(pif.host, [(pif, "plug")], lambda draft: _set_attached(draft, pif, True))
 
 
@@ -31,23 +32,28 @@ def plug(call: Call, self: PIFRef) -> Outcome:
 def unplug(call: Call, self: PIFRef) -> Outcome:
     """Take the NIC off its bridge, and the bridge away."""
     pif = call.state.get(PIF, self)
-    if not pif.managed:
-        raise Failure("PIF_UNMANAGED", self)
-    if pif.management:
-        raise Failure("PIF_IS_MANAGEMENT_INTERFACE", self)
-    for vif in call.state.where(VIF, "network", pif.network):
-        vm = call.state.get(VM, vif.VM)
-        if pif.host in (vm.running_on, vm.resident_on) and (vif.plugged or vif.currently_attached):
-            raise Failure("VIF_IN_USE", pif.network, vif.ref)
-    for operation in call.state.where(Operation, "keeps", pif.network):
-        if pif.host in operation.waiting:
-            raise Failure("VIF_IN_USE", pif.network, operation.objects[0])
-    if pif.disallow_unplug:
-        raise Failure("PIF_DOES_NOT_ALLOW_UNPLUG", self)
+    check_unpluggable(call.state, pif)
     check_live(call.state, pif.host)
     work = Work(call)
     work.update(pif, plugged=False)
     return work.await_host(pif.host, [(pif, "unplug")], lambda draft: _set_attached(draft, pif, False))
+
+
+def check_unpluggable(state: PoolState, pif: PIF) -> None:
+    """Raises, in XenServer's order, PIF_UNMANAGED, PIF_IS_MANAGEMENT_INTERFACE [pif], VIF_IN_USE [network, vif], PIF_DOES_NOT_ALLOW_UNPLUG [pif]."""
+    if not pif.managed:
+        raise Failure("PIF_UNMANAGED", pif.ref)
+    if pif.management:
+        raise Failure("PIF_IS_MANAGEMENT_INTERFACE", pif.ref)
+    for vif in state.where(VIF, "network", pif.network):
+        vm = state.get(VM, vif.VM)
+        if pif.host in (vm.running_on, vm.resident_on) and (vif.plugged or vif.currently_attached):
+            raise Failure("VIF_IN_USE", pif.network, vif.ref)
+    for operation in state.where(Operation, "keeps", pif.network):
+        if pif.host in operation.waiting:
+            raise Failure("VIF_IN_USE", pif.network, operation.objects[0])
+    if pif.disallow_unplug:
+        raise Failure("PIF_DOES_NOT_ALLOW_UNPLUG", pif.ref)
 
 
 def _set_attached(draft: Draft, pif: PIF, value: bool) -> None:

@@ -35,7 +35,7 @@ class Message(msgspec.Struct, frozen=True):
     ours: bool = False
     """Not in XenServer."""
     needs_facts: bool = False
-    """The host named by the first parameter is asked for its facts before the verb decides."""
+    """The host that the first parameter names, itself or by a PIF of its, is asked for its facts before the verb decides."""
 
     full_name: str = ""
     """`class.name`; made by itself."""

@@ -30,11 +30,9 @@ UNIMPLEMENTED: dict[str, dict[str, str]] = {
     "PIF": {
         "pool_introduce": _POOL,
         "set_property": _HOST,
-        "destroy": _VLANS,
-        "create_VLAN": _VLANS,
     },
     "Bond": {"create": _VLANS, "destroy": _VLANS, "set_mode": _VLANS, "set_property": _VLANS},
-    "VLAN": {"create": _VLANS, "destroy": _VLANS, "pool_introduce": _POOL},
+    "VLAN": {"pool_introduce": _POOL},
     "tunnel": {"create": _OVS, "destroy": _OVS},
     "network_sriov": {"create": _SRIOV, "destroy": _SRIOV, "get_remaining_capacity": _SRIOV},
     "VIF": {
@@ -91,8 +89,6 @@ UNIMPLEMENTED: dict[str, dict[str, str]] = {
         "notify": _INTERNAL,
     },
     "pool": {
-        "create_VLAN": _VLANS,
-        "create_VLAN_from_PIF": _VLANS,
         "set_igmp_snooping_enabled": _OVS,
         "set_vswitch_controller": _OVS,
         "join": _POOL,

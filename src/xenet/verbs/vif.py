@@ -12,11 +12,12 @@ from xenet.model.types import NULL, NetworkRef, OfRecord, Ref, VIFRef
 from xenet.model.vif import VIF
 from xenet.model.vm import VM
 from xenet.verbs.allowed import check_free, check_vif
-from xenet.verbs.attach import bring_up, check_live, configured_mtu, sees
+from xenet.verbs.attach import bring_up, check_live, sees
 from xenet.verbs.call import Call, Outcome, Work
 from xenet.verbs.generic import construct
 from xenet.verbs.locking import checked_ipv4, checked_ipv6
 from xenet.verbs.registry import message
+from xenet.verbs.stack import configured_mtu
 
 _MAC = re.compile(r"[0-9a-fA-F]{2}(:[0-9a-fA-F]{2}){5}")
 _DEVICE = re.compile("[0-9]{1,3}")

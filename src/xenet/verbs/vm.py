@@ -14,10 +14,11 @@ from xenet.model.types import NULL, HostRef, OfRecord, Record, Ref, StrSet, VMRe
 from xenet.model.vif import VIF
 from xenet.model.vm import VM, VMGuestMetrics, VMMetrics
 from xenet.verbs.allowed import check_vm
-from xenet.verbs.attach import bring_up, check_live, configured_mtu, is_live, sees, vm_networks
+from xenet.verbs.attach import bring_up, check_live, is_live, sees, vm_networks
 from xenet.verbs.call import Call, Outcome, Work
 from xenet.verbs.generic import construct
 from xenet.verbs.registry import message
+from xenet.verbs.stack import configured_mtu
 from xenet.verbs.vif import set_attached
 
 VIF_DEVICES = 16

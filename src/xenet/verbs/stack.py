@@ -1,0 +1,68 @@
+"""PIFs that stand on PIFs: what is below, what is above, and what one must be for the other."""
+
+import re
+from collections.abc import Mapping
+
+from xenet.model.change import Draft
+from xenet.model.derived import VLAN
+from xenet.model.errors import Failure
+from xenet.model.network import Network
+from xenet.model.pif import PIF
+from xenet.model.state import PoolState
+from xenet.model.types import Ref
+
+MANAGEMENT_ON_VLAN = "management-on-vlan"
+"""The pool's other_config that allows what XenServer's releases of this network model do not support."""
+
+
+def lower_pif(state: PoolState, pif: PIF) -> PIF | None:
+    """The PIF below a VLAN's."""
+    vlan = state.find(VLAN, pif.VLAN_master_of)
+    return state.find(PIF, vlan.tagged_PIF) if vlan else None
+
+
+def vlan_pifs(state: PoolState, pif: PIF) -> list[PIF]:
+    """The PIFs of the VLANs on this one."""
+    found = (state.find(PIF, vlan.untagged_PIF) for vlan in state.where(VLAN, "tagged_PIF", pif.ref))
+    return [upper for upper in found if upper is not None]
+
+
+def configured_mtu(other_config: Mapping[str, str], network: Network) -> int:
+    """What a PIF or VIF gets when it is plugged: its other_config:mtu if that is a size that Ethernet can have, else the network's.
+    In bytes, without the Ethernet header."""
+    own = other_config.get("mtu", "")
+    return int(own) if re.fullmatch("[0-9]{2,5}", own) else network.MTU
+
+
+def want_plugged(draft: Draft, pif: PIF) -> PIF:
+    """Want a PIF up, at the MTU that it is configured with by now. Raises PIF_CONFIGURATION_ERROR [pif, text]."""
+    mtu = configured_mtu(pif.other_config, draft.state.get(Network, pif.network))
+    check_mtu(draft.state, pif, mtu)
+    return draft.update(pif, plugged=True, MTU=mtu)
+
+
+def check_mtu(state: PoolState, pif: PIF, mtu: int) -> None:
+    """A VLAN's frames go through the device below, so that one takes frames as large: the kernel refuses another MTU, or cuts the upper
+    one's down without a word. Raises PIF_CONFIGURATION_ERROR [pif, text]."""
+    lower = lower_pif(state, pif)
+    if lower is not None and mtu > lower.MTU:
+        raise too_large(pif.ref, f"VLAN {pif.VLAN}", mtu, lower)
+    for upper in vlan_pifs(state, pif):
+        if upper.plugged and mtu < upper.MTU:
+            raise Failure("PIF_CONFIGURATION_ERROR", pif.ref, f"MTU {mtu} is less than the {upper.MTU} of VLAN {upper.VLAN} on {pif.device}")
+
+
+def too_large(blamed: Ref, what: str, mtu: int, lower: PIF) -> Failure:
+    """Says what to do, too."""
+    text = f"MTU {mtu} of {what} is more than the {lower.MTU} of {lower.device} below it; raise that one first, or set other_config:mtu"
+    return Failure("PIF_CONFIGURATION_ERROR", blamed, text)
+
+
+def check_management_on_vlan(other_config: Mapping[str, str], pif: PIF) -> None:
+    """Management frames have no tag, as long as the pool does not say otherwise. Raises PIF_CONFIGURATION_ERROR [pif, text]."""
+    if pif.VLAN >= 0 and other_config.get(MANAGEMENT_ON_VLAN) != "true":
+        text = (
+            "management on a VLAN is not supported: make it the native VLAN of the physical switch's port and use the untagged PIF, "
+            f"or allow it with `xe pool-param-set uuid=... other-config:{MANAGEMENT_ON_VLAN}=true`"
+        )
+        raise Failure("PIF_CONFIGURATION_ERROR", pif.ref, text)
