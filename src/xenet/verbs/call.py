@@ -89,6 +89,11 @@ class Work(Draft):
         """A failure brings this network back into use, so it counts as in use until the operation ends."""
         self._keeps[network.ref] = None
 
+    def leave(self, network: Network) -> None:
+        """A PIF goes off this network: what the host says of the network's switch is the operation's, and a failure brings it back into use."""
+        self.need(network)
+        self.keep(network)
+
     def outcome(self, result: Any = "") -> Outcome:
         """All is done with the commit itself."""
         refresh_allowed(self)

@@ -70,7 +70,7 @@ def forget(call: Call, self: PIFRef) -> Outcome:
     if not pif.managed or not (pif.plugged or pif.currently_attached):
         return work.outcome()
     check_live(call.state, pif.host)
-    work.keep(call.state.get(Network, pif.network))
+    work.leave(call.state.get(Network, pif.network))
     return work.await_host(pif.host, [(pif, "forget"), (facts, "forget")], lambda draft: None)
 
 
@@ -184,11 +184,10 @@ def db_introduce(  # noqa: PLR0913 - XenServer's parameters
 
 @message("PIF")
 def db_forget(call: Call, self: PIFRef) -> Outcome:
-    """The records alone. Of a PIF that is up nothing may be forgotten but by `forget`. Raises PIF_IS_MANAGEMENT_INTERFACE,
-    OPERATION_NOT_ALLOWED."""
+    """The records alone. Of a PIF that is up nothing may be forgotten but by `forget`, and what stands on it must go first. Raises what
+    `forget` raises, and OPERATION_NOT_ALLOWED."""
     pif = call.state.get(PIF, self)
-    if pif.management:
-        raise Failure("PIF_IS_MANAGEMENT_INTERFACE", self)
+    check_forgettable(call, pif)
     if pif.managed and (pif.plugged or pif.currently_attached):
         raise not_allowed("the PIF is plugged: unplug it first, or use PIF.forget")
     check_unheld(call.state, pif)

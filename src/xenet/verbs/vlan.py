@@ -55,7 +55,7 @@ def destroy(call: Call, self: VLANRef) -> Outcome:
     if not (upper.plugged or upper.currently_attached):
         return work.outcome()
     check_live(call.state, upper.host)
-    work.keep(call.state.get(Network, upper.network))
+    work.leave(call.state.get(Network, upper.network))
     return work.await_host(upper.host, [(upper, "destroy")], lambda draft: None)
 
 
