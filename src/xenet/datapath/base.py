@@ -5,7 +5,7 @@ from typing import Protocol
 
 import msgspec
 
-from xenet.model.hidden import NIC, Lease
+from xenet.model.hidden import NIC, BondLinks, Lease
 from xenet.plan.steps import Step, StepFailure
 from xenet.plan.view import SwitchView
 
@@ -42,6 +42,9 @@ class Datapath(Protocol):
 
     def nics(self, devices: Sequence[str]) -> list[NIC]:
         """The named NICs (an empty sequence: every physical one) with MAC, MTU, carrier, speed, addresses, gateway."""
+
+    def bonds(self) -> list[BondLinks]:
+        """The links of our bonds, by name."""
 
     def foreign(self, bridge: str) -> bool:
         """Whether a bridge of this name exists that does not carry our mark."""

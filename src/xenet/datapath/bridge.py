@@ -20,7 +20,7 @@ from xenet.datapath.namespaces import Guests
 from xenet.datapath.nics import foreign_master, nic_facts
 from xenet.datapath.ports import Ports
 from xenet.datapath.switches import Switches
-from xenet.model.hidden import NIC, Lease
+from xenet.model.hidden import NIC, BondLinks, Lease
 from xenet.plan import steps as s
 from xenet.plan.view import SwitchView
 
@@ -76,6 +76,9 @@ class BridgeDatapath:
 
     def nics(self, devices: Sequence[str]) -> list[NIC]:
         return nic_facts(self._kernel.table, self._ioctl, devices)
+
+    def bonds(self) -> list[BondLinks]:
+        return []
 
     def foreign(self, bridge: str) -> bool:
         """Whether a device of this name exists that is not ours."""

@@ -12,9 +12,9 @@ import msgspec
 
 from xenet.datapath.base import FDBEntry
 from xenet.datapath.batch import Refused, carry_out, failure_of
-from xenet.model.hidden import NIC, Lease
+from xenet.model.hidden import NIC, BondLinks, Lease
 from xenet.plan import steps as s
-from xenet.plan.view import PortView, SwitchView
+from xenet.plan.view import BondView, PortView, SwitchView
 
 replace = msgspec.structs.replace
 
@@ -102,6 +102,11 @@ class FakeDatapath:
 
     def nics(self, devices: Sequence[str]) -> list[NIC]:
         return [self.hardware[device] for device in (devices or sorted(self.hardware)) if device in self.hardware]
+
+    def bonds(self) -> list[BondLinks]:
+        """Every slave with a cable carries frames, where the mode lets more than one."""
+        found = sorted((switch.uplink for switch in self.state.values() if switch.uplink), key=lambda uplink: uplink.device)
+        return [_links(uplink.device, uplink.bond, self.hardware) for uplink in found if uplink.bond]
 
     def foreign(self, bridge: str) -> bool:
         return bridge in self.others
@@ -266,3 +271,10 @@ class FakeDatapath:
         if step.bridge in self.state or step.bridge in self.others:
             have = self._own(step.bridge)
             self._put(replace(have, routes=tuple(route for route in have.routes if route != step.route)))
+
+
+def _links(device: str, bond: BondView, hardware: Mapping[str, NIC]) -> BondLinks:
+    up = tuple(slave for slave in bond.slaves if (nic := hardware.get(slave)) and nic.carrier)
+    if bond.mode != "active-backup":
+        return BondLinks(device, up, up)
+    return BondLinks(device, up, (bond.primary,) if bond.primary in up else up[:1])

@@ -71,6 +71,14 @@ class NIC(msgspec.Struct, frozen=True):
     """Tags of the VLAN devices on it that are none of ours."""
 
 
+class BondLinks(msgspec.Struct, frozen=True):
+    """Which slaves of a bond have a link (as the bond itself sees it, with its delays), and which of these carry frames."""
+
+    device: str
+    up: StrSet = ()
+    active: StrSet = ()
+
+
 class Lease(msgspec.Struct, frozen=True):
     """What the network gave a host, by DHCP (RFC 2131, 8415) or by router advertisements (RFC 4861): addresses in CIDR, sorted, the
     first router, the name servers. Without an address: it has ended, or nothing was given yet."""
@@ -87,6 +95,7 @@ class HostFacts(Record, frozen=True, kw_only=True):
 
     host: Hidden[HostRef]
     nics: Hidden[tuple[NIC, ...]] = ()
+    bonds: Hidden[tuple[BondLinks, ...]] = ()
     forgotten: Hidden[StrSet] = ()
     """NICs that `PIF.forget` left unmanaged: never adopted again by a restart."""
 

@@ -4,9 +4,11 @@ It is ONE form for what is wanted and for what is observed, so the difference of
 """
 
 from collections.abc import Mapping
+from typing import Literal
 
 import msgspec
 
+from xenet.model.derived import BondMode
 from xenet.model.guests import GuestKind
 
 
@@ -56,14 +58,41 @@ class VLANView(msgspec.Struct, frozen=True):
     tag: int
 
 
+class BondView(msgspec.Struct, frozen=True):
+    """Several NICs as one, in XenServer's terms; times in milliseconds. A datapath that has no means for one of these settings says in its
+    own view what it was asked for, so that wanted and observed can be equal."""
+
+    slaves: tuple[str, ...]
+    """Devices, sorted."""
+    mode: BondMode
+    mac: str
+    primary: str = ""
+    """The slave that carries everything at first where only one does."""
+    miimon: int = 100
+    """Between two looks at the slaves' links."""
+    downdelay: int = 200
+    updelay: int = 31000
+    hashing: Literal["src_mac", "tcpudp_ports"] = "src_mac"
+    """What spreads the frames over the slaves: with balance-slb always src_mac."""
+    rebalance: int = 1800000
+    lacp_time: Literal["slow", "fast"] = "slow"
+    lacp_key: int = 0
+    """The aggregation key, 0: the datapath's choice."""
+    lacp_fallback: bool = True
+    """Without a partner that speaks LACP, one slave carries everything."""
+
+
 class UplinkView(msgspec.Struct, frozen=True):
-    """What a switch reaches the world through: a NIC, or a VLAN's device on one. A port of a bridge is promiscuous by itself."""
+    """What a switch reaches the world through: a NIC, a bond of several, or a VLAN's device on either. A port of a bridge is promiscuous by
+    itself."""
 
     device: str
     mtu: int = 1500
     up: bool = True
     vlan: VLANView | None = None
     """Of a VLAN: the device exists for this switch alone, with the MAC of the one below."""
+    bond: BondView | None = None
+    """Of a bond: the device exists for this switch alone, and its slaves are on no other."""
 
 
 class RouteView(msgspec.Struct, frozen=True, order=True):

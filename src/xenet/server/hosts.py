@@ -98,7 +98,7 @@ class Hosts:
 
     def _take(self, host: Ref, message: FromAgent) -> None:
         if isinstance(message, Report):
-            news = News(message.revision, message.failures, message.nics, message.leases, message.leases6, message.pending)
+            news = News(message.revision, message.failures, message.nics, message.leases, message.leases6, message.pending, message.bonds)
             self.core.reported(host, news)
             self.arrived.set()
         elif isinstance(message, Answer) and message.id in self._asked:

@@ -7,7 +7,7 @@ import msgspec
 from xenet.model.change import Change, Draft
 from xenet.model.classes import STORED
 from xenet.model.errors import Failure, internal
-from xenet.model.hidden import NIC, Edit, HostFacts, Lease, Operation
+from xenet.model.hidden import NIC, BondLinks, Edit, HostFacts, Lease, Operation
 from xenet.model.pif import PIF
 from xenet.model.task import Task
 from xenet.model.types import Ref, ref_of
@@ -37,6 +37,7 @@ class News(msgspec.Struct, frozen=True):
     leases: Mapping[str, Lease] | None = None
     leases6: Mapping[str, Lease] | None = None
     pending: tuple[str, ...] = ()
+    bonds: tuple[BondLinks, ...] | None = None
 
 
 def take_report(call: Call, host: Ref, news: News) -> tuple[Change, list[Ended]]:
@@ -50,6 +51,8 @@ def take_report(call: Call, host: Ref, news: News) -> tuple[Change, list[Ended]]
         work.update(facts, nics=news.nics)
         refresh_metrics(work, host, call.now)
         note_unmanaged(work, host)
+    if news.bonds is not None:
+        work.update(work.state.get(HostFacts, host), bonds=news.bonds)
     note_leases(work, host, news.leases or {})
     note_leases6(work, host, news.leases6 or {})
     _note_pifs(work, host, revision, down)
