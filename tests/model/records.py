@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from xenet.model.change import Change, Draft, edit_between
 from xenet.model.classes import STORED
 from xenet.model.declare import APIType, Field, fields_of, stored_fields
-from xenet.model.hidden import NIC, HostFacts
+from xenet.model.hidden import NIC, BondLinks, HostFacts
 from xenet.model.state import PoolState, indexed_fields
 from xenet.model.types import NULL, Record, Ref, ref_of
 
@@ -17,6 +17,9 @@ UUIDS = [f"{n:08x}-0000-4000-8000-000000000000" for n in range(4)]
 REFS = [NULL, *map(ref_of, UUIDS)]
 TEXTS = st.one_of(st.sampled_from(["", "a", "b", 'it\'s "quoted"\n', "null", "1", "ä€😀"]), st.text(st.characters(codec="utf-8"), max_size=4))
 NICS = st.builds(NIC, device=TEXTS, mac=TEXTS, carrier=st.booleans(), addresses=st.lists(TEXTS, max_size=2).map(tuple))
+BONDS = st.builds(BondLinks, device=TEXTS, up=st.lists(TEXTS, max_size=2).map(tuple))
+STRUCTS = {"nics": NICS, "bonds": BONDS}
+"""Fields that hold structs of no XenAPI class."""
 TIMES = st.datetimes(min_value=datetime(1, 1, 2), max_value=datetime(9999, 12, 30), timezones=st.just(UTC))
 
 
@@ -57,7 +60,7 @@ def edits(draw: st.DrawFn) -> Any:
 def field_values(field: Field) -> st.SearchStrategy[Any]:
     if field.name in ("done", "undo"):
         return edits()
-    return st.lists(NICS, max_size=2).map(tuple) if field.name == "nics" else values(field.type)
+    return st.lists(STRUCTS[field.name], max_size=2).map(tuple) if field.name in STRUCTS else values(field.type)
 
 
 @st.composite
