@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from xenet.model.derived import VLAN
+from xenet.model.derived import VLAN, Bond
 from xenet.model.guests import GuestKind, default_kind, kind_of, port_name
 from xenet.model.hidden import Edit
 from xenet.model.network import Network
@@ -11,6 +11,7 @@ from xenet.model.state import PoolState
 from xenet.model.types import PREFIX, Ref, ref_of
 from xenet.model.vif import VIF
 from xenet.model.vm import VM
+from xenet.plan.bond import bond_view
 from xenet.plan.layer3 import addresses_of, advertisements_of, routes_of
 from xenet.plan.limit import rate_of
 from xenet.plan.lock import lock_of, mode_of
@@ -43,14 +44,20 @@ def compile_switch(state: PoolState, host: Ref, bridge: str) -> SwitchView | Non
     return SwitchView(
         bridge,
         network.uuid,
-        mac=lower.MAC if lower else pif.MAC,
+        mac=(lower or pif).MAC.lower(),
         mtu=pif.MTU,
-        uplink=UplinkView(device_name(pif), pif.MTU, vlan=VLANView(lower.device, pif.VLAN) if lower else None),
+        uplink=_uplink(state, pif, lower),
         ports=ports,
         addresses=addresses_of(pif) if pif.plugged else (),
         routes=routes_of(state, network, pif) if pif.plugged else (),
         advertisements=advertisements_of(state, pif) if pif.plugged else None,
     )
+
+
+def _uplink(state: PoolState, pif: PIF, lower: PIF | None) -> UplinkView:
+    if lower:
+        return UplinkView(device_name(pif), pif.MTU, vlan=VLANView(lower.device, pif.VLAN))
+    return UplinkView(pif.device, pif.MTU, bond=bond_view(state, pif))
 
 
 def _carries(state: PoolState, pif: PIF) -> bool:
@@ -116,6 +123,7 @@ _READ = {
             "MAC",
             "VLAN",
             "VLAN_master_of",
+            "bond_slave_of",
             "MTU",
             "management",
             "gateway",
@@ -125,6 +133,7 @@ _READ = {
         | {"ip_configuration_mode", "IP", "netmask", "ipv6_configuration_mode", "IPv6", "ipv6_gateway"}
     ),
     "VLAN": frozenset({"tagged_PIF", "untagged_PIF", "tag"}),
+    "Bond": frozenset({"master", "primary_slave", "mode", "properties"}),
     "VIF": frozenset(
         {"network", "VM", "device", "plugged", "MAC", "MTU", "qos_algorithm_type", "qos_algorithm_params"}
         | {"locking_mode", "ipv4_allowed", "ipv6_allowed"}
@@ -163,6 +172,9 @@ def _networks_of(state: PoolState, edit: Edit) -> Iterator[Ref]:
         case "VLAN":
             vlan = state.find(VLAN, edit.ref)
             yield from _networks_beside(state, vlan.tagged_PIF) if vlan else ()
+        case "Bond":
+            bond = state.find(Bond, edit.ref)
+            yield from _networks_beside(state, bond.master) if bond else ()
         case "VM":
             yield from (vif.network for vif in state.where(VIF, "VM", edit.ref))
         case "pool":

@@ -10,6 +10,7 @@ from xenet.model.host import Host
 from xenet.model.netmask import netmask_of, prefix_of
 from xenet.model.pif import PIF, IPMode, IPv6Mode, primary_address
 from xenet.model.types import PIFRef, PrimaryAddressType, Ref
+from xenet.verbs.allowed import check_unheld
 from xenet.verbs.attach import check_live
 from xenet.verbs.call import Call, Outcome, Work
 from xenet.verbs.registry import message
@@ -65,6 +66,7 @@ def set_primary_address_type(call: Call, self: PIFRef, primary_address_type: Pri
     pif = call.state.get(PIF, self)
     if pif.management:
         raise Failure("PIF_IS_MANAGEMENT_INTERFACE", self)
+    check_unheld(call.state, pif)
     work = Work(call)
     work.update(pif, primary_address_type=primary_address_type)
     return work.outcome()
@@ -106,6 +108,7 @@ def applied(work: Work, pif: PIF) -> Outcome:
     """The settings take effect at once where the PIF is plugged; else they are kept until it is."""
     management_address(work, pif)
     if not pif.plugged:
+        check_unheld(work.base, pif)
         return work.outcome()
     check_live(work.state, pif.host)
     return work.await_host(pif.host, [(pif, "reconfigure_ip")], lambda draft: None)

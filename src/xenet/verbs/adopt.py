@@ -7,7 +7,7 @@ from xenet.model.netmask import netmask_of
 from xenet.model.network import Network
 from xenet.model.pif import PIF, PIFMetrics
 from xenet.model.task import EPOCH
-from xenet.model.types import Ref
+from xenet.model.types import NULL, Ref
 from xenet.verbs.attach import hosts_using
 from xenet.verbs.call import Work
 from xenet.verbs.management import move_management
@@ -109,14 +109,20 @@ def new_metrics(uuid: str, nic: NIC) -> PIFMetrics:
 
 
 def refresh_metrics(work: Work, host: Ref, now: datetime) -> None:
-    """PIF_metrics and MAC as the host's facts have them; a record is touched only where something differs."""
+    """PIF_metrics and MAC as the host's facts have them; a record is touched only where something differs. A bond's slave has the bond's
+    MAC as long as it is one: its record keeps its own."""
     nics = {nic.device: nic for nic in work.state.get(HostFacts, host).nics}
     for pif in work.state.where(PIF, "host", host):
         nic = nics.get(pif.device)
         if nic is None or not pif.physical:
             continue
-        metrics = work.state.get(PIFMetrics, pif.metrics)
-        if (metrics.carrier, metrics.speed, metrics.duplex) != (nic.carrier, nic.speed, nic.duplex):
-            work.update(metrics, carrier=nic.carrier, speed=nic.speed, duplex=nic.duplex, last_updated=now)
-        if nic.mac != pif.MAC:
+        set_metrics(work, pif, nic, now)
+        if nic.mac != pif.MAC and pif.bond_slave_of == NULL:
             work.update(pif, MAC=nic.mac)
+
+
+def set_metrics(work: Work, pif: PIF, link: NIC, now: datetime) -> None:
+    """What a NIC, or several as one, say of their link."""
+    metrics = work.state.get(PIFMetrics, pif.metrics)
+    if (metrics.carrier, metrics.speed, metrics.duplex) != (link.carrier, link.speed, link.duplex):
+        work.update(metrics, carrier=link.carrier, speed=link.speed, duplex=link.duplex, last_updated=now)

@@ -6,6 +6,7 @@ from xenet.model import errors
 from xenet.model.change import Draft
 from xenet.model.errors import Failure
 from xenet.model.hidden import Operation
+from xenet.model.network import Network
 from xenet.model.state import PoolState
 from xenet.model.types import NULL, Record, Ref
 from xenet.model.vif import VIF
@@ -34,9 +35,24 @@ def check_free(record: Record) -> None:
 
 def check_unheld(state: PoolState, record: Record) -> None:
     """The same, asked of the operations themselves: a PIF has no current_operations."""
-    held = state.where(Operation, "objects", record.ref)
-    if held:
-        raise _in_progress(record, {operation.task: operation.verb.partition(".")[2] for operation in held})
+    _check_none(record, state.where(Operation, "objects", record.ref))
+
+
+def check_unkept(state: PoolState, network: Network, host: Ref) -> None:
+    """The same while an operation of this host has something to bring back to a network if it fails."""
+    _check_none(network, [operation for operation in state.where(Operation, "keeps", network.ref) if host in operation.waiting])
+
+
+def check_unleft(state: PoolState, network: Network, host: Ref) -> None:
+    """The same while that is the host's PIF."""
+    held = state.where(Operation, "keeps", network.ref)
+    _check_none(network, [operation for operation in held if host in operation.waiting and network.ref in operation.needs])
+
+
+def _check_none(record: Record, held: Iterable[Operation]) -> None:
+    tasks = {operation.task: operation.verb.partition(".")[2] for operation in held}
+    if tasks:
+        raise _in_progress(record, tasks)
 
 
 def _in_progress(record: Record, current: Mapping[Ref, str]) -> Failure:

@@ -9,7 +9,7 @@ from xenet.model.state import PoolState
 from xenet.model.types import NULL, Ref
 from xenet.model.vif import VIF
 from xenet.model.vm import VM
-from xenet.verbs.allowed import check_unheld
+from xenet.verbs.allowed import check_unheld, check_unleft
 from xenet.verbs.call import Work
 from xenet.verbs.stack import want_plugged
 
@@ -70,11 +70,12 @@ def check_live(state: PoolState, host: Ref) -> None:
 
 def bring_up(work: Work, host: Ref, network: Network) -> None:
     """Want the host's PIF on this network plugged. Raises BRIDGE_NOT_AVAILABLE [bridge] for an unmanaged network, whose bridge xenet may
-    not touch; CANNOT_PLUG_BOND_SLAVE [pif], OTHER_OPERATION_IN_PROGRESS."""
+    not touch; CANNOT_PLUG_BOND_SLAVE [pif], OTHER_OPERATION_IN_PROGRESS, also while a PIF that goes off it here may yet come back."""
     if not network.managed:
         raise Failure("BRIDGE_NOT_AVAILABLE", network.bridge)
     pif = find_pif(work.state, network.ref, host)
     if pif is None:
+        check_unleft(work.state, network, host)
         return
     if pif.bond_slave_of != NULL:
         raise Failure("CANNOT_PLUG_BOND_SLAVE", pif.ref)

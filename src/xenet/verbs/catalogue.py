@@ -1,9 +1,25 @@
 """Importing this module enters every pure message into the register."""
 
-from xenet.verbs import addresses, host, inspect, locking, management, message, network, nics, pif, task, vif, vlan, vm
+from xenet.verbs import addresses, bond, host, inspect, locking, management, message, network, nics, pif, task, vif, vlan, vm
 from xenet.verbs.generic import register_generic
 from xenet.verbs.registry import MESSAGES
 
-__all__ = ["MESSAGES", "addresses", "host", "inspect", "locking", "management", "message", "network", "nics", "pif", "task", "vif", "vlan", "vm"]
+__all__ = [
+    "MESSAGES",
+    "addresses",
+    "bond",
+    "host",
+    "inspect",
+    "locking",
+    "management",
+    "message",
+    "network",
+    "nics",
+    "pif",
+    "task",
+    "vif",
+    "vlan",
+    "vm",
+]
 
 register_generic()

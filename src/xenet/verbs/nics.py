@@ -201,6 +201,8 @@ def db_forget(call: Call, self: PIFRef) -> Outcome:
 
 @message("PIF")
 def set_disallow_unplug(call: Call, self: PIFRef, value: bool) -> Outcome:
+    pif = call.state.get(PIF, self)
+    check_unheld(call.state, pif)
     work = Work(call)
-    work.update(call.state.get(PIF, self), disallow_unplug=value)
+    work.update(pif, disallow_unplug=value)
     return work.outcome()

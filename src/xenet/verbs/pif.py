@@ -11,7 +11,7 @@ from xenet.model.vm import VM
 from xenet.verbs.attach import check_live
 from xenet.verbs.call import Call, Outcome, Work
 from xenet.verbs.registry import message
-from xenet.verbs.stack import want_plugged
+from xenet.verbs.stack import level_mtu, want_plugged
 
 
 @message("PIF")
@@ -25,7 +25,12 @@ def plug(call: Call, self: PIFRef) -> Outcome:
     check_live(call.state, pif.host)
     work = Work(call)
     want_plugged(work, pif)
-    return work.await_host(pif.host, [(pif, "plug")], lambda draft: _set_attached(draft, pif, True))
+
+    def done(draft: Draft) -> None:
+        _set_attached(draft, pif, True)
+        level_mtu(draft, pif)
+
+    return work.await_host(pif.host, [(pif, "plug")], done)
 
 
 @message("PIF")

@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping
 
 from xenet.model.change import Draft
-from xenet.model.derived import VLAN
+from xenet.model.derived import VLAN, Bond
 from xenet.model.errors import Failure
 from xenet.model.network import Network
 from xenet.model.pif import PIF
@@ -27,6 +27,27 @@ def vlan_pifs(state: PoolState, pif: PIF) -> list[PIF]:
     return [upper for upper in found if upper is not None]
 
 
+def slaves_of(state: PoolState, bond: Bond) -> list[PIF]:
+    """The PIFs that a bond is made of, by their devices."""
+    return sorted(state.where(PIF, "bond_slave_of", bond.ref), key=lambda pif: pif.device)
+
+
+def free_bond_device(state: PoolState, host: Ref) -> str:
+    """`bond<n>` with the smallest n that no PIF of the host has."""
+    taken = {pif.device for pif in state.where(PIF, "host", host)}
+    return next(name for n in range(len(taken) + 1) if (name := f"bond{n}") not in taken)
+
+
+def is_up(state: PoolState, pif: PIF) -> bool:
+    """Whether the host shall have this PIF's device in use: for itself, or for a VLAN on it."""
+    return pif.plugged or any(upper.plugged for upper in vlan_pifs(state, pif))
+
+
+def has_address(pif: PIF) -> bool:
+    """Whether the host is to have an address on this PIF, of either kind."""
+    return pif.ip_configuration_mode != "None" or pif.ipv6_configuration_mode != "None"
+
+
 def configured_mtu(other_config: Mapping[str, str], network: Network) -> int:
     """What a PIF or VIF gets when it is plugged: its other_config:mtu if that is a size that Ethernet can have, else the network's.
     In bytes, without the Ethernet header."""
@@ -39,6 +60,14 @@ def want_plugged(draft: Draft, pif: PIF) -> PIF:
     mtu = configured_mtu(pif.other_config, draft.state.get(Network, pif.network))
     check_mtu(draft.state, pif, mtu)
     return draft.update(pif, plugged=True, MTU=mtu)
+
+
+def level_mtu(draft: Draft, pif: PIF) -> None:
+    """The networks of a bond's slaves have the MTU of the bond's network, as in XenServer, so that nothing is too large when it goes."""
+    mtu = draft.state.get(Network, pif.network).MTU
+    for bond in draft.state.where(Bond, "master", pif.ref):
+        for slave in slaves_of(draft.state, bond):
+            draft.update(draft.state.get(Network, slave.network), MTU=mtu)
 
 
 def check_mtu(state: PoolState, pif: PIF, mtu: int) -> None:

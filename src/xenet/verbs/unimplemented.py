@@ -31,7 +31,6 @@ UNIMPLEMENTED: dict[str, dict[str, str]] = {
         "pool_introduce": _POOL,
         "set_property": _HOST,
     },
-    "Bond": {"create": _VLANS, "destroy": _VLANS, "set_mode": _VLANS, "set_property": _VLANS},
     "VLAN": {"pool_introduce": _POOL},
     "tunnel": {"create": _OVS, "destroy": _OVS},
     "network_sriov": {"create": _SRIOV, "destroy": _SRIOV, "get_remaining_capacity": _SRIOV},

@@ -13,7 +13,7 @@ from xenet.model.task import EPOCH
 from xenet.model.types import NULL, HostRef, OfRecord, Record, Ref, StrSet, VMRef
 from xenet.model.vif import VIF
 from xenet.model.vm import VM, VMGuestMetrics, VMMetrics
-from xenet.verbs.allowed import check_vm
+from xenet.verbs.allowed import check_free, check_vm
 from xenet.verbs.attach import bring_up, check_live, is_live, sees, vm_networks
 from xenet.verbs.call import Call, Outcome, Work
 from xenet.verbs.generic import construct
@@ -40,11 +40,12 @@ def create(call: Call, record: Annotated[dict[str, Any], OfRecord("VM")]) -> Out
 
 @message("VM")
 def destroy(call: Call, self: VMRef) -> Outcome:
-    """With its VIFs and metrics."""
+    """With its VIFs and metrics. Raises OTHER_OPERATION_IN_PROGRESS for a VIF that is on its way to a bond, too."""
     vm = call.state.get(VM, self)
     check_vm(vm, "destroy")
     work = Work(call)
     for vif in call.state.where(VIF, "VM", self):
+        check_free(vif)
         work.delete(vif)
     for record in (call.state.find(VMMetrics, vm.metrics), call.state.find(VMGuestMetrics, vm.guest_metrics)):
         if record is not None:
