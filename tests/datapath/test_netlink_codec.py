@@ -16,6 +16,7 @@ from xenet.datapath.links import (
     GuestEnd,
     create_bridge,
     create_veth,
+    create_vxlan,
     delete_group,
     delete_link,
     get_link,
@@ -61,6 +62,16 @@ def test_bridge_as_pyroute2_reads_it(name, mac, mtu, group):
     assert [read.get(key) for key in ("ifname", "address", "mtu", "group")] == [name, mac or None, mtu, group]
     data = read.get_attr("IFLA_LINKINFO").get_attr("IFLA_INFO_DATA")
     assert [data.get(key) for key in ("br_forward_delay", "br_mcast_snooping")] == [0, 0]
+
+
+@given(names, st.integers(0, 2**24 - 1), st.ip_addresses(v=4).map(str), mtus, groups)
+def test_vxlan_as_pyroute2_reads_it(name, vni, local, mtu, group):
+    read = link(create_vxlan(name, vni, local, mtu, group))
+    assert [read.get(key) for key in ("ifname", "mtu", "group")] == [name, mtu, group]
+    info = read.get_attr("IFLA_LINKINFO")
+    data = info.get_attr("IFLA_INFO_DATA")
+    assert info.get_attr("IFLA_INFO_KIND") == "vxlan"
+    assert [data.get(key) for key in ("vxlan_id", "vxlan_local", "vxlan_learning", "vxlan_port")] == [vni, local, 1, 4789]
 
 
 @given(

@@ -2,6 +2,7 @@
 
     networks: {red: {}, lan: {}}                             # bridges are named after their networks: br-red, br-lan
     pifs: {eth0: {network: lan, address: 10.0.0.5/24}}       # of the host `here`
+    tunnels: {red: {over: eth0, peers: {there: 10.0.0.6}}}   # the network red, over eth0's address, to another host's
     vms: {a: {domid: 1, vifs: {0: red, 1: {network: lan}}}}  # on `here` as a namespace, its VIFs plugged, if not said otherwise
 
 Uuids are names, so that views and steps read as they are written: VIF 0 of VM a is `a.0`.
@@ -10,13 +11,16 @@ Uuids are names, so that views and steps read as they are written: VIF 0 of VM a
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+import msgspec
+
+from xenet.model.derived import Tunnel
 from xenet.model.guests import KEY
 from xenet.model.netmask import netmask_of
 from xenet.model.network import Network, NetworkLockingMode
 from xenet.model.pif import PIF, IPv6Mode
 from xenet.model.pool import Pool
 from xenet.model.state import PoolState, state_of
-from xenet.model.types import NULL, PrimaryAddressType, Record, ref_of
+from xenet.model.types import NULL, PrimaryAddressType, Record, Ref, ref_of
 from xenet.model.vif import VIF, VIFLockingMode
 from xenet.model.vm import VM
 
@@ -35,6 +39,8 @@ def records(words: Words) -> Iterator[Record]:
         yield network(name, **said)
     for device, said in words.get("pifs", {}).items():
         yield pif(device, **said)
+    for name, said in words.get("tunnels", {}).items():
+        yield from tunnel(name, **said)
     for name, said in words.get("vms", {}).items():
         yield from vm(name, **said)
 
@@ -78,6 +84,21 @@ def pif(
         primary_address_type=primary,
         management=management,
     )
+
+
+def tunnel(network: str, over: str, peers: Mapping[str, str], mtu: int = 1450, key: int = 1) -> Iterator[Record]:
+    """This host's end, and those of its peers with their transports."""
+    yield from _end(network, f"tunnel-{network}", ref_of(over), HERE, mtu, key)
+    for host, address in peers.items():
+        below = f"{over}-{host}"
+        yield msgspec.structs.replace(pif(over, "lan", address=f"{address}/24"), uuid=below, host=ref_of(host))
+        yield from _end(network, f"tunnel-{network}-{host}", ref_of(below), ref_of(host), mtu, key)
+
+
+def _end(network: str, uuid: str, below: Ref, host: Ref, mtu: int, key: int) -> Iterator[Record]:
+    above = pif("tunnel0", network, mac="02:00:00:00:77:00", mtu=mtu)
+    yield msgspec.structs.replace(above, uuid=uuid, host=host)
+    yield Tunnel(uuid=f"{uuid}.tunnel", access_PIF=ref_of(uuid), transport_PIF=below, protocol="vxlan", key=key)
 
 
 def nic_mac(device: str) -> str:

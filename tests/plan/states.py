@@ -6,7 +6,7 @@ The host has the NICs eth0 and eth1; all states share their records where names 
 from tests.plan.pools import Words, pool
 from xenet.model.state import PoolState
 
-_NETWORKS = {"lan": {}, "wan": {}, "red": {}, "blue": {}}
+_NETWORKS = {"lan": {}, "wan": {}, "red": {}, "blue": {}, "over": {}}
 _LAN = {"eth0": {"network": "lan"}}
 _BOTH = {**_LAN, "eth1": {"network": "wan"}}
 
@@ -114,6 +114,18 @@ WORDS: dict[str, Words] = {
             "a": {"domid": 1, "vifs": {0: {"network": "red", "lock": "locked", "allowed": "10.0.0.0/24,10.0.1.0/24"}}},
             "b": {"domid": 2, "vifs": {0: "red", 1: {"network": "blue", "lock": "unlocked"}}},
         },
+    },
+    "a tunnel": {
+        "networks": _NETWORKS,
+        "pifs": {"eth0": {"network": "lan", "address": "10.0.0.5/24"}},
+        "tunnels": {"over": {"over": "eth0", "peers": {"there": "10.0.0.6"}}},
+        "vms": {"a": {"domid": 1, "vifs": {0: {"network": "over", "mtu": 1450}}}},
+    },
+    "a tunnel to others": {
+        "networks": _NETWORKS,
+        "pifs": {"eth0": {"network": "lan", "address": "10.1.0.5/16"}},
+        "tunnels": {"over": {"over": "eth0", "key": 7, "peers": {"there": "10.0.0.7", "yonder": "10.0.0.8"}}},
+        "vms": {"a": {"domid": 1, "vifs": {0: {"network": "over", "mtu": 1450}}}, "b": {"domid": 2, "vifs": {0: "blue"}}},
     },
     "VIFs made anew": {
         "networks": _NETWORKS,

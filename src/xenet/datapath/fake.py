@@ -190,7 +190,7 @@ class FakeDatapath:
     def _attach(self, step: s.AttachUplink) -> None:
         have, device, vlan = self._own(step.bridge), step.uplink.device, step.uplink.vlan
         nic = vlan.parent if vlan else device
-        if nic not in self.hardware:
+        if nic not in self.hardware and not step.uplink.tunnel:
             raise Refused(f"there is no NIC {nic}")
         if vlan and vlan.tag in self.hardware[nic].vlans:
             raise Refused(f"{device} exists and is another's")
@@ -201,7 +201,7 @@ class FakeDatapath:
         for other in list(self.state.values()):
             if other.uplink and other.uplink.device == device:
                 self._put(replace(other, uplink=None))
-        if not vlan:
+        if not step.uplink.made:
             self.hardware[device] = replace(self.hardware[device], mtu=step.uplink.mtu)
         self._put(replace(self.state[have.bridge], uplink=step.uplink))
 

@@ -9,7 +9,7 @@ from xenet.datapath.addresses import dump_addresses, dump_routes
 from xenet.datapath.batch import Refused
 from xenet.datapath.guard import Guard
 from xenet.datapath.links import NO_ADDRESS, Link, delete_group, delete_link, get_link, link_index, set_link
-from xenet.datapath.mark import DOOMED, is_switch
+from xenet.datapath.mark import DOOMED, is_ours, is_switch
 from xenet.datapath.netlink import (
     IPV4_ADDR_NEWS,
     IPV4_ROUTE_NEWS,
@@ -22,6 +22,7 @@ from xenet.datapath.netlink import (
     Request,
     Socket,
 )
+from xenet.datapath.peers import dump_peers
 from xenet.datapath.table import Table
 from xenet.datapath.tc import INGRESS, get_filters, get_qdiscs, place_of
 
@@ -62,6 +63,13 @@ class Kernel:
         filters = [message for index in ingress for message in self.filters(index)]
         self.table.load(self.socket.dump(get_link(0)), dump_addresses(self.socket), dump_routes(self.socket), qdiscs, filters)
         self.look_at_locks()
+        for link in self.table.links():
+            if link.kind == "vxlan" and is_ours(link):
+                self.look_at_peers(link.index)
+
+    def look_at_peers(self, device: int) -> None:
+        """Read a tunnel's peers anew. Raises NetlinkError."""
+        self.table.mesh(device, dump_peers(self.socket, device))
 
     def look_at_locks(self) -> None:
         """Read the locks anew. Raises NetlinkError."""

@@ -7,6 +7,7 @@ Source: linux/if_link.h, linux/veth.h, net/core/rtnetlink.c.
 """
 
 import socket
+import struct
 from struct import Struct
 from typing import NamedTuple
 
@@ -24,6 +25,8 @@ _NET_NS_FD, _EXT_MASK, _CARRIER, _PARENT_NAME, _PARENT_BUS = 28, 29, 33, 56, 57
 _INFO_KIND, _INFO_DATA, _VETH_PEER, _BR_FORWARD_DELAY, _BR_MCAST_SNOOPING, _BR_OPTIONS = 1, 2, 1, 1, 23, 46
 _ADDR_GEN_MODE, _SKIP_STATS, _INET6_CONF = 8, 8, 2
 _VLAN_ID = 1
+_VXLAN_ID, _VXLAN_LOCAL, _VXLAN_LEARNING, _VXLAN_PORT = 1, 4, 7, 15
+_IANA_VXLAN_PORT = struct.pack(">H", 4789)
 _ACCEPT_RA, _AUTOCONF, _ACCEPT_DEFAULT = 3, 5, 17
 _IFINFO = Struct("=BxHiII")
 _OPTIONS, _NO_LL_LEARN = Struct("=II"), 1
@@ -52,7 +55,9 @@ class Link(msgspec.Struct, frozen=True):
     parent: str = ""
     """The hardware's bus and name, such as `pci 0000:00:03.0`; empty for a virtual device and before Linux 5.14."""
     tag: int = -1
-    """Of a VLAN's device."""
+    """Of a VLAN's device, its tag; of a VXLAN's, its VNI."""
+    local: str = ""
+    """Of a VXLAN's device, the address that its packets come from."""
 
 
 class GuestEnd(NamedTuple):
@@ -93,6 +98,13 @@ def create_vlan(name: str, parent: int, tag: int, mtu: int, group: int) -> Reque
     """A device, down, for one VLAN of another, whose MAC it takes (IFLA_VLAN_ID of linux/if_link.h)."""
     info = text(_INFO_KIND, "vlan") + attr(_INFO_DATA, attr(_VLAN_ID, _U16.pack(tag)))
     return Request(NEWLINK, CREATE | EXCL, _NEW + _common(name, "", mtu) + u32(_LINK, parent) + u32(_GROUP, group) + attr(_LINKINFO, info))
+
+
+def create_vxlan(name: str, vni: int, local: str, mtu: int, group: int) -> Request:
+    """A device, down, that carries frames in UDP from this address; who to is in its own table (RFC 7348, IFLA_VXLAN_* of linux/if_link.h)."""
+    options = u32(_VXLAN_ID, vni) + attr(_VXLAN_LOCAL, socket.inet_aton(local)) + attr(_VXLAN_LEARNING, b"\1") + attr(_VXLAN_PORT, _IANA_VXLAN_PORT)
+    info = text(_INFO_KIND, "vxlan") + attr(_INFO_DATA, options)
+    return Request(NEWLINK, CREATE | EXCL, _NEW + _common(name, "", mtu) + u32(_GROUP, group) + attr(_LINKINFO, info))
 
 
 def set_link(
@@ -175,12 +187,18 @@ def parse_link(message: bytes) -> Link:
         as_u32(get(_LINK, b"")),
         _advertisements(found[_AF_SPEC]) if _AF_SPEC in found and found.get(_LINKINFO, b"").find(b"bridge\0") >= 0 else None,
         f"{as_text(get(_PARENT_BUS, b''))} {as_text(found[_PARENT_NAME])}" if _PARENT_NAME in found else "",
-        _tag(info) if kind_of == "vlan" else -1,
+        *_stacked(kind_of, info),
     )
 
 
-def _tag(info: dict[int, bytes]) -> int:
-    return int(_U16.unpack_from(attributes(info[_INFO_DATA], 0)[_VLAN_ID])[0])
+def _stacked(kind: str, info: dict[int, bytes]) -> tuple[int, str]:
+    """Link.tag and Link.local."""
+    if kind == "vlan":
+        return int(_U16.unpack_from(attributes(info[_INFO_DATA], 0)[_VLAN_ID])[0]), ""
+    if kind == "vxlan":
+        said = attributes(info[_INFO_DATA], 0)
+        return as_u32(said.get(_VXLAN_ID, b"")), socket.inet_ntoa(said[_VXLAN_LOCAL]) if _VXLAN_LOCAL in said else ""
+    return -1, ""
 
 
 def _advertisements(families: bytes) -> AdvertisementsView | None:

@@ -71,7 +71,7 @@ def is_remnant(link: Link) -> bool:
         return link.group in (DEAD, DOOMED)
     if is_switch(link) or limited_by(link):
         return False
-    if link.kind == "vlan":
+    if link.kind in ("vlan", "vxlan"):
         return not link.master
     return port_view(link) is None or not link.master
 

@@ -11,6 +11,7 @@ from xenet.datapath.links import EUI64, Link, create_bridge, set_link
 from xenet.datapath.mark import LIVE, is_ours, is_remnant, port_view, switch_alias, words
 from xenet.datapath.netlink import NetlinkError
 from xenet.datapath.nics import foreign_master
+from xenet.datapath.tunnels import Tunnels
 from xenet.datapath.vlans import VLANs
 from xenet.plan.steps import (
     AddAddress,
@@ -24,7 +25,7 @@ from xenet.plan.steps import (
     SetSwitch,
     StepFailure,
 )
-from xenet.plan.view import SwitchView
+from xenet.plan.view import SwitchView, UplinkView
 
 _ANY_MTU = 65535
 """A bridge follows the smallest MTU of its ports until its own is changed, and only a change to another value counts as one."""
@@ -36,6 +37,7 @@ class Switches:
     def __init__(self, kernel: Kernel) -> None:
         self._kernel = kernel
         self._vlans = VLANs(kernel)
+        self._tunnels = Tunnels(kernel)
 
     def create(self, step: CreateSwitch) -> None:
         """A bridge of ours that is there already, half-made or whole, is brought to what is wanted."""
@@ -105,17 +107,26 @@ class Switches:
     def attach(self, step: AttachUplink) -> None:
         """The bridge's alias names the NIC before the NIC joins: one that joined is never taken for an administrator's."""
         bridge, want = self._kernel.own(step.bridge), step.uplink
-        nic = self._vlans.ensure(want) if want.vlan else self._kernel.table.link(want.device)
+        nic = self._device(want)
         if nic is None:
             raise Refused(f"there is no NIC {want.device}")
-        if not want.vlan:
-            self._check_free(nic)
         if nic.mtu != want.mtu:  # many a driver resets its NIC for this
             self._kernel.run(set_link(nic.index, mtu=want.mtu))
             self._kernel.drain()
         self._quieten(nic.index, want.mtu)
         self._name_uplink(bridge, want.device)
         self._kernel.run(set_link(nic.index, master=bridge.index, up=want.up))
+
+    def _device(self, want: UplinkView) -> Link | None:
+        """The NIC, or the device that stands for the VLAN or the tunnel, made where it is not there."""
+        if want.vlan:
+            return self._vlans.ensure(want)
+        if want.tunnel:
+            return self._tunnels.ensure(want, want.tunnel)
+        nic = self._kernel.table.link(want.device)
+        if nic:
+            self._check_free(nic)
+        return nic
 
     def _check_free(self, nic: Link) -> None:
         if is_ours(nic):
@@ -139,12 +150,12 @@ class Switches:
                 self._kernel.ask(bridge.index)
 
     def detach(self, step: DetachUplink) -> None:
-        """Out of the bridge, and the kernel's way with its link-local address again; nothing else of a NIC changes. A VLAN's device goes."""
+        """Out of the bridge, and the kernel's way with its link-local address again; nothing else of a NIC changes. A device that was made goes."""
         bridge, nic = self._kernel.own(step.bridge), self._kernel.table.link(step.device)
         if words(bridge.alias).get("uplink") != step.device:
             return  # not there, or there by somebody else's doing
-        if nic and step.vlan:
-            self._vlans.remove(nic)
+        if nic and step.made and is_ours(nic):
+            self._kernel.delete_together([nic.index])
         elif nic and nic.master == bridge.index:
             self._kernel.run(set_link(nic.index, master=0))
             if self._kernel.no_link_local(nic.mtu) is not None:

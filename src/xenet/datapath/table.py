@@ -16,7 +16,7 @@ from xenet.datapath.netlink import DELADDR, DELLINK, DELROUTE, NEWADDR, NEWLINK,
 from xenet.datapath.shaping import KINDS, Shaping
 from xenet.datapath.tc import bucket_for
 from xenet.model.hidden import Lease
-from xenet.plan.view import LockView, PortView, SwitchView, UplinkView, VLANView
+from xenet.plan.view import LockView, PortView, SwitchView, TunnelView, UplinkView, VLANView
 
 
 class Table:
@@ -37,6 +37,8 @@ class Table:
         self.lock_of: Callable[[str, str], LockView | None] = lambda device, mac: None
         """What a port, by its name and its guest's MAC, is locked to."""
         self.shaping = Shaping()
+        self.peers: dict[int, frozenset[str]] = {}
+        """ifindex of a tunnel's device -> the addresses of its peers."""
         self.addresses: defaultdict[int, dict[str, Address]] = defaultdict(dict)
         """ifindex -> CIDR -> what is known of it."""
         self.routes: defaultdict[int, set[Route]] = defaultdict(set)
@@ -136,10 +138,18 @@ class Table:
         """There are news of these ports' locks."""
         self._relocked |= set(ports)
 
+    def mesh(self, index: int, peers: Iterable[str]) -> None:
+        """Take what is known of a tunnel's peers."""
+        now = frozenset(peers)
+        if self.peers.get(index) != now:
+            self.peers[index] = now
+            self._touch(index)
+
     def _put(self, index: int, link: Link | None) -> None:
         old = self._links.get(index)
         if link is None:
             self.shaping.forget(index)
+            self.peers.pop(index, None)
         if old == link:
             return
         if old:
@@ -269,7 +279,12 @@ class Table:
         )
 
     def _uplink(self, nic: Link) -> UplinkView:
-        below = self._links.get(nic.peer) if nic.kind == "vlan" and is_ours(nic) else None
+        if not is_ours(nic):
+            return UplinkView(nic.name, nic.mtu, nic.up)
+        if nic.kind == "vxlan":
+            tunnel = TunnelView("vxlan", nic.tag, nic.local, tuple(sorted(self.peers.get(nic.index, ()))))
+            return UplinkView(nic.name, nic.mtu, nic.up, tunnel=tunnel)
+        below = self._links.get(nic.peer)
         return UplinkView(nic.name, nic.mtu, nic.up, VLANView(below.name, nic.tag) if below else None)
 
     def _global(self, index: int) -> list[Address]:

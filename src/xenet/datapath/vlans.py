@@ -33,7 +33,7 @@ class VLANs:
         if link and link.kind == "vlan" and (link.peer, link.tag, link.group) == (parent.index, vlan.tag, LIVE):
             return link
         if link:
-            self.remove(link)
+            self._kernel.delete_together([link.index])
         self._make(want, vlan, parent)
         return self._kernel.ask(want.device)
 
@@ -46,7 +46,3 @@ class VLANs:
             if error.errno == errno.EEXIST:
                 raise Refused(f"{vlan.parent} has VLAN {vlan.tag} on another device, which is not xenet's") from error
             raise
-
-    def remove(self, link: Link) -> None:
-        if is_ours(link):
-            self._kernel.delete_together([link.index])

@@ -17,7 +17,7 @@ from xenet.model.state import PoolState
 from xenet.model.types import Record, Ref
 
 R = TypeVar("R", bound=Record)
-GROWING = {"pool": frozenset({"next_xapi", "next_domid"})}
+GROWING = {"pool": frozenset({"next_xapi", "next_tunnel", "next_domid"})}
 """Counters that an undo leaves alone: a number once given is never given again."""
 
 

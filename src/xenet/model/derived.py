@@ -4,7 +4,7 @@ from typing import Annotated, ClassVar, Literal
 
 import msgspec
 
-from xenet.model.types import EMPTY, NULL, RO, RW, BackRef, EnumName, Init, PIFRef, Record, StrMap
+from xenet.model.types import EMPTY, NULL, RO, RW, BackRef, EnumName, Hidden, Init, PIFRef, Record, StrMap
 
 BondMode = Annotated[Literal["balance-slb", "active-backup", "lacp"], EnumName("bond_mode")]
 TunnelProtocol = Annotated[Literal["gre", "vxlan"], EnumName("tunnel_protocol")]
@@ -47,6 +47,9 @@ class Tunnel(Record, frozen=True, kw_only=True):
     status: RW[StrMap] = msgspec.field(default_factory=lambda: {"active": "false"})
     other_config: RW[StrMap] = EMPTY
     protocol: RW[TunnelProtocol] = "gre"
+
+    key: Hidden[int] = 0
+    """What tells this network's frames from others' between two hosts (RFC 7348: VNI; RFC 2890: key); the same for all tunnels of a network."""
 
 
 class NetworkSriov(Record, frozen=True, kw_only=True):

@@ -57,5 +57,7 @@ class Pool(Record, frozen=True, kw_only=True):
 
     next_xapi: Hidden[int] = 0
     """The number of the next automatic bridge name; only grows, so that no name is ever given twice."""
+    next_tunnel: Hidden[int] = 0
+    """The number of the next tunnel's device; only grows."""
     next_domid: Hidden[int] = 1
     """The next domain id; only grows."""

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from xenet.model.derived import VLAN, Bond
+from xenet.model.derived import VLAN, Bond, Tunnel
 from xenet.model.guests import GuestKind, default_kind, kind_of, port_name
 from xenet.model.hidden import Edit
 from xenet.model.network import Network
@@ -15,6 +15,7 @@ from xenet.plan.bond import bond_view
 from xenet.plan.layer3 import addresses_of, advertisements_of, routes_of
 from xenet.plan.limit import rate_of
 from xenet.plan.lock import lock_of, mode_of
+from xenet.plan.mesh import find_tunnel
 from xenet.plan.view import GuestView, HostView, PortView, SwitchView, UplinkView, VLANView
 
 
@@ -54,10 +55,14 @@ def compile_switch(state: PoolState, host: Ref, bridge: str) -> SwitchView | Non
     )
 
 
-def _uplink(state: PoolState, pif: PIF, lower: PIF | None) -> UplinkView:
+def _uplink(state: PoolState, pif: PIF, lower: PIF | None) -> UplinkView | None:
+    """None for a tunnel's end as long as its transport has no address."""
     if lower:
         return UplinkView(device_name(pif), pif.MTU, vlan=VLANView(lower.device, pif.VLAN))
-    return UplinkView(pif.device, pif.MTU, bond=bond_view(state, pif))
+    tunnel = find_tunnel(state, pif)
+    if tunnel is None and state.refs_where("tunnel", "access_PIF", pif.ref):
+        return None
+    return UplinkView(pif.device, pif.MTU, bond=bond_view(state, pif), tunnel=tunnel)
 
 
 def _carries(state: PoolState, pif: PIF) -> bool:
@@ -134,6 +139,7 @@ _READ = {
     ),
     "VLAN": frozenset({"tagged_PIF", "untagged_PIF", "tag"}),
     "Bond": frozenset({"master", "primary_slave", "mode", "properties"}),
+    "tunnel": frozenset({"access_PIF", "transport_PIF", "protocol", "key"}),
     "VIF": frozenset(
         {"network", "VM", "device", "plugged", "MAC", "MTU", "qos_algorithm_type", "qos_algorithm_params"}
         | {"locking_mode", "ipv4_allowed", "ipv6_allowed"}
@@ -175,6 +181,9 @@ def _networks_of(state: PoolState, edit: Edit) -> Iterator[Ref]:
         case "Bond":
             bond = state.find(Bond, edit.ref)
             yield from _networks_beside(state, bond.master) if bond else ()
+        case "tunnel":
+            tunnel = state.find(Tunnel, edit.ref)
+            yield from _networks_beside(state, tunnel.access_PIF) if tunnel else ()
         case "VM":
             yield from (vif.network for vif in state.where(VIF, "VM", edit.ref))
         case "pool":

@@ -103,8 +103,8 @@ def _take_down(want: SwitchView | None, have: SwitchView | None) -> Iterator[Ste
         if want is None or address not in want.addresses:
             yield RemoveAddress(object=have.network, reason="no PIF has it", device=have.bridge, address=address)
     if have.uplink and (want is None or want.uplink is None or (want.uplink.device, want.uplink.vlan) != (have.uplink.device, have.uplink.vlan)):
-        device, vlan = have.uplink.device, have.uplink.vlan is not None
-        yield DetachUplink(object=have.network, reason="its PIF is not plugged", bridge=have.bridge, device=device, vlan=vlan)
+        device, made = have.uplink.device, have.uplink.made
+        yield DetachUplink(object=have.network, reason="its PIF is not plugged", bridge=have.bridge, device=device, made=made)
 
 
 def _build(want: SwitchView, have: SwitchView | None, borrowed: Mapping[str, tuple[str, ...]]) -> Iterator[Step]:

@@ -3,7 +3,7 @@
 Each says for which object it is done (so that a failure finds its owner), and the equivalent command as text.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import ClassVar
 
 import msgspec
@@ -78,28 +78,36 @@ class DeleteSwitch(Step, frozen=True, kw_only=True):
 
 class AttachUplink(Step, frozen=True, kw_only=True):
     """Put the NIC into the bridge, up, with its MTU and without addresses of its own; also mends a NIC that is there already.
-    A VLAN's device is made, where it is not there."""
+    The device of a VLAN or a tunnel is made, where it is not there."""
 
     bridge: str
     uplink: UplinkView
 
     @property
     def text(self) -> str:
-        device, vlan = self.uplink.device, self.uplink.vlan
-        made = (f"ip link add link {vlan.parent} name {device} type vlan id {vlan.tag}",) if vlan else ()
-        return _all(*made, f"ip link set {device} mtu {self.uplink.mtu} master {self.bridge} up")
+        return _all(*_made(self.uplink), f"ip link set {self.uplink.device} mtu {self.uplink.mtu} master {self.bridge} up")
+
+
+def _made(uplink: UplinkView) -> Iterator[str]:
+    device, vlan, tunnel = uplink.device, uplink.vlan, uplink.tunnel
+    if vlan:
+        yield f"ip link add link {vlan.parent} name {device} type vlan id {vlan.tag}"
+    if tunnel:
+        yield f"ip link add {device} type vxlan id {tunnel.key} local {tunnel.local} dstport 4789"
+        for peer in tunnel.peers:
+            yield f"bridge fdb append 00:00:00:00:00:00 dev {device} dst {peer}"
 
 
 class DetachUplink(Step, frozen=True, kw_only=True):
-    """Out of the bridge; a VLAN's device is deleted."""
+    """Out of the bridge; a device that was made for it is deleted."""
 
     bridge: str
     device: str
-    vlan: bool = False
+    made: bool = False
 
     @property
     def text(self) -> str:
-        return f"ip link del {self.device}" if self.vlan else f"ip link set {self.device} nomaster"
+        return f"ip link del {self.device}" if self.made else f"ip link set {self.device} nomaster"
 
 
 class CreatePort(Step, frozen=True, kw_only=True):

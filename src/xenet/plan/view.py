@@ -8,7 +8,7 @@ from typing import Literal
 
 import msgspec
 
-from xenet.model.derived import BondMode
+from xenet.model.derived import BondMode, TunnelProtocol
 from xenet.model.guests import GuestKind
 
 
@@ -82,9 +82,21 @@ class BondView(msgspec.Struct, frozen=True):
     """Without a partner that speaks LACP, one slave carries everything."""
 
 
+class TunnelView(msgspec.Struct, frozen=True):
+    """What carries a network's frames between hosts in packets of another network: to each peer, as no peer passes them on."""
+
+    protocol: TunnelProtocol
+    key: int
+    """What tells them from other networks' frames: the VNI (RFC 7348) or the key (RFC 2890)."""
+    local: str
+    """The host's address."""
+    peers: tuple[str, ...] = ()
+    """The other hosts' addresses, sorted."""
+
+
 class UplinkView(msgspec.Struct, frozen=True):
-    """What a switch reaches the world through: a NIC, a bond of several, or a VLAN's device on either. A port of a bridge is promiscuous by
-    itself."""
+    """What a switch reaches the world through: a NIC, a bond of several, a VLAN's device on either, or a tunnel's. A port of a bridge is
+    promiscuous by itself."""
 
     device: str
     mtu: int = 1500
@@ -93,6 +105,13 @@ class UplinkView(msgspec.Struct, frozen=True):
     """Of a VLAN: the device exists for this switch alone, with the MAC of the one below."""
     bond: BondView | None = None
     """Of a bond: the device exists for this switch alone, and its slaves are on no other."""
+    tunnel: TunnelView | None = None
+    """Of a tunnel: the device exists for this switch alone."""
+
+    @property
+    def made(self) -> bool:
+        """Whether xenet makes the device, for this switch, and takes it away with it; a NIC is there by itself."""
+        return bool(self.vlan or self.bond or self.tunnel)
 
 
 class RouteView(msgspec.Struct, frozen=True, order=True):

@@ -11,7 +11,7 @@ from xenet.model.vm import VM
 from xenet.verbs.attach import check_live
 from xenet.verbs.call import Call, Outcome, Work
 from xenet.verbs.registry import message
-from xenet.verbs.stack import level_mtu, want_plugged
+from xenet.verbs.stack import access_pifs, level_mtu, want_plugged
 
 
 @message("PIF")
@@ -35,13 +35,22 @@ def plug(call: Call, self: PIFRef) -> Outcome:
 
 @message("PIF")
 def unplug(call: Call, self: PIFRef) -> Outcome:
-    """Take the NIC off its bridge, and the bridge away."""
+    """Take the NIC off its bridge, and the bridge away; the access PIFs of tunnels over it, too. Raises what `check_unpluggable` does, of
+    these as well."""
     pif = call.state.get(PIF, self)
-    check_unpluggable(call.state, pif)
+    going = [pif, *(access for access in access_pifs(call.state, pif) if access.plugged or access.currently_attached)]
+    for each in going:
+        check_unpluggable(call.state, each)
     check_live(call.state, pif.host)
     work = Work(call)
-    work.update(pif, plugged=False)
-    return work.await_host(pif.host, [(pif, "unplug")], lambda draft: _set_attached(draft, pif, False))
+    for each in going:
+        work.update(each, plugged=False)
+
+    def done(draft: Draft) -> None:
+        for each in going:
+            _set_attached(draft, each, False)
+
+    return work.await_host(pif.host, [(each, "unplug") for each in going], done)
 
 
 def check_unpluggable(state: PoolState, pif: PIF) -> None:

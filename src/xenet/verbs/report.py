@@ -17,6 +17,7 @@ from xenet.verbs.adopt import refresh_metrics
 from xenet.verbs.allowed import refresh_allowed
 from xenet.verbs.call import Call, Work
 from xenet.verbs.management import note_address
+from xenet.verbs.tunnel import note_tunnels
 from xenet.verbs.unmanaged import note_unmanaged
 
 
@@ -61,6 +62,7 @@ def take_report(call: Call, host: Ref, news: News) -> tuple[Change, list[Ended]]
         if host in operation.waiting and operation.since <= revision and pending.isdisjoint(operation.objects):
             failure = _failure_of(work, operation, {**failed, **down})
             ended += _advance(work, operation, host, failure)
+    note_tunnels(work, host)
     refresh_allowed(work)
     return work.change(), ended
 

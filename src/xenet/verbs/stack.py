@@ -3,14 +3,19 @@
 import re
 from collections.abc import Mapping
 
+import msgspec
+
 from xenet.model.change import Draft
-from xenet.model.derived import VLAN, Bond
+from xenet.model.derived import VLAN, Bond, Tunnel, TunnelProtocol
 from xenet.model.errors import Failure
 from xenet.model.network import Network
 from xenet.model.pif import PIF
 from xenet.model.state import PoolState
 from xenet.model.types import Ref
+from xenet.model.vif import VIF
 
+OVERHEAD: Mapping[TunnelProtocol, int] = {"vxlan": 50, "gre": 42}
+"""Octets by which a tunnel's frames are larger than what they carry: RFC 7348, RFC 2890 with a key, over IPv4."""
 MANAGEMENT_ON_VLAN = "management-on-vlan"
 """The pool's other_config that allows what XenServer's releases of this network model do not support."""
 
@@ -48,6 +53,16 @@ def has_address(pif: PIF) -> bool:
     return pif.ip_configuration_mode != "None" or pif.ipv6_configuration_mode != "None"
 
 
+def tunnel_of(state: PoolState, pif: PIF) -> Tunnel | None:
+    """The tunnel whose access PIF this is."""
+    return next(iter(state.where(Tunnel, "access_PIF", pif.ref)), None)
+
+
+def access_pifs(state: PoolState, pif: PIF) -> list[PIF]:
+    """The PIFs of the tunnels over this one."""
+    return [state.get(PIF, tunnel.access_PIF) for tunnel in state.where(Tunnel, "transport_PIF", pif.ref)]
+
+
 def configured_mtu(other_config: Mapping[str, str], network: Network) -> int:
     """What a PIF or VIF gets when it is plugged: its other_config:mtu if that is a size that Ethernet can have, else the network's.
     In bytes, without the Ethernet header."""
@@ -55,9 +70,30 @@ def configured_mtu(other_config: Mapping[str, str], network: Network) -> int:
     return int(own) if re.fullmatch("[0-9]{2,5}", own) else network.MTU
 
 
+def port_mtu(state: PoolState, vif: VIF, network: Network) -> int:
+    """What a VIF gets when it is plugged into this network."""
+    return configured_mtu(vif.other_config, msgspec.structs.replace(network, MTU=tunnelled_mtu(state, network)))
+
+
+def tunnelled_mtu(state: PoolState, network: Network) -> int:
+    """What a network passes: its own MTU, or what the narrowest of its tunnels leaves room for."""
+    tunnels = (tunnel for ref in state.refs_where("PIF", "network", network.ref) for tunnel in state.where(Tunnel, "access_PIF", ref))
+    return min([network.MTU, *(room(state, tunnel) for tunnel in tunnels)])
+
+
+def room(state: PoolState, tunnel: Tunnel) -> int:
+    """The largest MTU that fits into a tunnel's frames."""
+    return state.get(PIF, tunnel.transport_PIF).MTU - OVERHEAD[tunnel.protocol]
+
+
 def want_plugged(draft: Draft, pif: PIF) -> PIF:
-    """Want a PIF up, at the MTU that it is configured with by now. Raises PIF_CONFIGURATION_ERROR [pif, text]."""
-    mtu = configured_mtu(pif.other_config, draft.state.get(Network, pif.network))
+    """Want a PIF up, at the MTU that it is configured with by now; a tunnel's transport, too. Raises PIF_CONFIGURATION_ERROR [pif, text],
+    TRANSPORT_PIF_NOT_CONFIGURED [transport]."""
+    network = draft.state.get(Network, pif.network)
+    mtu = configured_mtu(pif.other_config, network)
+    if (tunnel := tunnel_of(draft.state, pif)) is not None:
+        _want_transport(draft, draft.state.get(PIF, tunnel.transport_PIF))
+        mtu = configured_mtu(pif.other_config, msgspec.structs.replace(network, MTU=tunnelled_mtu(draft.state, network)))
     check_mtu(draft.state, pif, mtu)
     return draft.update(pif, plugged=True, MTU=mtu)
 
@@ -70,12 +106,28 @@ def level_mtu(draft: Draft, pif: PIF) -> None:
             draft.update(draft.state.get(Network, slave.network), MTU=mtu)
 
 
+def _want_transport(draft: Draft, transport: PIF) -> None:
+    if transport.ip_configuration_mode == "None":
+        raise Failure("TRANSPORT_PIF_NOT_CONFIGURED", transport.ref)
+    if not transport.plugged:
+        want_plugged(draft, transport)
+
+
 def check_mtu(state: PoolState, pif: PIF, mtu: int) -> None:
     """A VLAN's frames go through the device below, so that one takes frames as large: the kernel refuses another MTU, or cuts the upper
     one's down without a word. Raises PIF_CONFIGURATION_ERROR [pif, text]."""
     lower = lower_pif(state, pif)
     if lower is not None and mtu > lower.MTU:
         raise too_large(pif.ref, f"VLAN {pif.VLAN}", mtu, lower)
+    tunnel = tunnel_of(state, pif)
+    if tunnel is not None and mtu > room(state, tunnel):
+        what = f"{pif.device}, with the {OVERHEAD[tunnel.protocol]} octets of {tunnel.protocol},"
+        raise too_large(pif.ref, what, mtu, state.get(PIF, tunnel.transport_PIF))
+    for over in state.where(Tunnel, "transport_PIF", pif.ref):
+        access = state.get(PIF, over.access_PIF)
+        if access.plugged and mtu - OVERHEAD[over.protocol] < access.MTU:
+            text = f"MTU {mtu} leaves less than the {access.MTU} of {access.device} over {pif.device}; unplug that one first"
+            raise Failure("PIF_CONFIGURATION_ERROR", pif.ref, text)
     for upper in vlan_pifs(state, pif):
         if upper.plugged and mtu < upper.MTU:
             raise Failure("PIF_CONFIGURATION_ERROR", pif.ref, f"MTU {mtu} is less than the {upper.MTU} of VLAN {upper.VLAN} on {pif.device}")

@@ -32,7 +32,6 @@ UNIMPLEMENTED: dict[str, dict[str, str]] = {
         "set_property": _HOST,
     },
     "VLAN": {"pool_introduce": _POOL},
-    "tunnel": {"create": _OVS, "destroy": _OVS},
     "network_sriov": {"create": _SRIOV, "destroy": _SRIOV, "get_remaining_capacity": _SRIOV},
     "VIF": {
         "configure_ipv4": _CLIENTS,

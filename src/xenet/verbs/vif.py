@@ -17,7 +17,7 @@ from xenet.verbs.call import Call, Outcome, Work
 from xenet.verbs.generic import construct
 from xenet.verbs.locking import checked_ipv4, checked_ipv6
 from xenet.verbs.registry import message
-from xenet.verbs.stack import configured_mtu
+from xenet.verbs.stack import port_mtu
 
 _MAC = re.compile(r"[0-9a-fA-F]{2}(:[0-9a-fA-F]{2}){5}")
 _DEVICE = re.compile("[0-9]{1,3}")
@@ -88,7 +88,7 @@ def plug(call: Call, self: VIFRef) -> Outcome:
     check_reach(call, host, network)
     work = Work(call)
     bring_up(work, host, network)
-    work.update(vif, plugged=True, MTU=configured_mtu(vif.other_config, network))
+    work.update(vif, plugged=True, MTU=port_mtu(call.state, vif, network))
     return work.await_host(host, [(vif, "plug")], lambda draft: set_attached(draft, [vif], True))
 
 
@@ -141,5 +141,5 @@ def move(call: Call, self: VIFRef, network: NetworkRef) -> Outcome:
     check_reach(call, vm.resident_on, target)
     bring_up(work, vm.resident_on, target)
     work.keep(call.state.get(Network, vif.network))
-    work.update(vif, network=network, MTU=configured_mtu(vif.other_config, target))
+    work.update(vif, network=network, MTU=port_mtu(call.state, vif, target))
     return work.await_host(vm.resident_on, [(vif, "plug")], lambda draft: set_attached(draft, [vif], True))

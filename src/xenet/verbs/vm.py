@@ -18,7 +18,7 @@ from xenet.verbs.attach import bring_up, check_live, is_live, sees, vm_networks
 from xenet.verbs.call import Call, Outcome, Work
 from xenet.verbs.generic import construct
 from xenet.verbs.registry import message
-from xenet.verbs.stack import configured_mtu
+from xenet.verbs.stack import port_mtu
 from xenet.verbs.vif import set_attached
 
 VIF_DEVICES = 16
@@ -132,7 +132,7 @@ def _boot(call: Call, vm: VM, host: Ref, operation: str) -> Outcome:
 def _plug_all(work: Work, vm: VM) -> list[VIF]:
     """Every VIF of a VM that boots is plugged, one unplugged earlier too, as in XenServer."""
     vifs = work.state.where(VIF, "VM", vm.ref)
-    return [work.update(vif, plugged=True, MTU=configured_mtu(vif.other_config, work.state.get(Network, vif.network))) for vif in vifs]
+    return [work.update(vif, plugged=True, MTU=port_mtu(work.state, vif, work.state.get(Network, vif.network))) for vif in vifs]
 
 
 def take_domid(work: Work) -> int:
