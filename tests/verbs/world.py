@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 
 from xenet.model.change import Change
 from xenet.model.errors import Failure
-from xenet.model.hidden import NIC, Lease, Operation
+from xenet.model.hidden import NIC, BondLinks, Lease, Operation
 from xenet.model.network import Network
 from xenet.model.pif import PIF
 from xenet.model.state import PoolState
@@ -104,10 +104,16 @@ class World:
         self.report(host)
         return host
 
-    def report(self, host: Ref, failures: Mapping[Ref, str] | None = None, nics: tuple[NIC, ...] | None = None) -> list[Ended]:
+    def report(
+        self,
+        host: Ref,
+        failures: Mapping[Ref, str] | None = None,
+        nics: tuple[NIC, ...] | None = None,
+        bonds: tuple[BondLinks, ...] | None = None,
+    ) -> list[Ended]:
         """The host is as the present state wants it, but for the failures."""
         by_uuid = {ref.removeprefix(PREFIX): text for ref, text in (failures or {}).items()}
-        change, ended = take_report(self.frame("report"), host, News(self.state.revision, by_uuid, nics))
+        change, ended = take_report(self.frame("report"), host, News(self.state.revision, by_uuid, nics, bonds=bonds))
         self.commit(change)
         return ended
 

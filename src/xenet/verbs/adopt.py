@@ -2,12 +2,14 @@
 
 from datetime import datetime
 
+from xenet.model.derived import Bond
 from xenet.model.hidden import NIC, HostFacts
 from xenet.model.netmask import netmask_of
 from xenet.model.network import Network
 from xenet.model.pif import PIF, PIFMetrics
+from xenet.model.state import PoolState
 from xenet.model.task import EPOCH
-from xenet.model.types import NULL, Ref
+from xenet.model.types import Ref
 from xenet.verbs.attach import hosts_using
 from xenet.verbs.call import Work
 from xenet.verbs.management import move_management
@@ -109,16 +111,21 @@ def new_metrics(uuid: str, nic: NIC) -> PIFMetrics:
 
 
 def refresh_metrics(work: Work, host: Ref, now: datetime) -> None:
-    """PIF_metrics and MAC as the host's facts have them; a record is touched only where something differs. A bond's slave has the bond's
-    MAC as long as it is one: its record keeps its own."""
+    """PIF_metrics and MAC as the host's facts have them; a record is touched only where something differs."""
     nics = {nic.device: nic for nic in work.state.get(HostFacts, host).nics}
     for pif in work.state.where(PIF, "host", host):
         nic = nics.get(pif.device)
         if nic is None or not pif.physical:
             continue
         set_metrics(work, pif, nic, now)
-        if nic.mac != pif.MAC and pif.bond_slave_of == NULL:
+        if nic.mac not in (pif.MAC, _bonds_mac(work.state, pif)):
             work.update(pif, MAC=nic.mac)
+
+
+def _bonds_mac(state: PoolState, slave: PIF) -> str | None:
+    """The MAC that a slave's device has from its bond. The PIF keeps its own."""
+    bond = state.find(Bond, slave.bond_slave_of)
+    return state.get(PIF, bond.master).MAC.lower() if bond else None
 
 
 def set_metrics(work: Work, pif: PIF, link: NIC, now: datetime) -> None:

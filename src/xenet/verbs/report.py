@@ -15,6 +15,7 @@ from xenet.model.vif import VIF
 from xenet.verbs.addresses import note_leases, note_leases6
 from xenet.verbs.adopt import refresh_metrics
 from xenet.verbs.allowed import refresh_allowed
+from xenet.verbs.bond_links import note_bonds
 from xenet.verbs.call import Call, Work
 from xenet.verbs.management import note_address
 from xenet.verbs.tunnel import note_tunnels
@@ -47,13 +48,7 @@ def take_report(call: Call, host: Ref, news: News) -> tuple[Change, list[Ended]]
     revision, pending = news.revision, {ref_of(uuid) for uuid in news.pending}
     failed = {ref_of(uuid): text for uuid, text in news.failures.items()}
     down = _without_switch(work, host, failed)
-    if news.nics is not None:
-        facts = work.state.get(HostFacts, host)
-        work.update(facts, nics=news.nics)
-        refresh_metrics(work, host, call.now)
-        note_unmanaged(work, host)
-    if news.bonds is not None:
-        work.update(work.state.get(HostFacts, host), bonds=news.bonds)
+    _note_facts(work, host, news)
     note_leases(work, host, news.leases or {})
     note_leases6(work, host, news.leases6 or {})
     _note_pifs(work, host, revision, down)
@@ -65,6 +60,20 @@ def take_report(call: Call, host: Ref, news: News) -> tuple[Change, list[Ended]]
     note_tunnels(work, host)
     refresh_allowed(work)
     return work.change(), ended
+
+
+def _note_facts(work: Work, host: Ref, news: News) -> None:
+    """What the host found out about its NICs and bonds."""
+    facts = work.state.find(HostFacts, host)
+    if facts is None:
+        return
+    if news.nics is not None:
+        work.update(facts, nics=news.nics)
+        refresh_metrics(work, host, work.call.now)
+        note_unmanaged(work, host)
+    if news.bonds is not None:
+        work.update(facts, bonds=news.bonds)
+    note_bonds(work, host, {links.device: links for links in facts.bonds})
 
 
 def _without_switch(work: Work, host: Ref, failed: Mapping[Ref, str]) -> dict[Ref, str]:
