@@ -2,25 +2,27 @@
 
     networks: {red: {}, lan: {}}                             # bridges are named after their networks: br-red, br-lan
     pifs: {eth0: {network: lan, address: 10.0.0.5/24}}       # of the host `here`
+    bonds: {bond0: {network: wan, slaves: [eth0, eth1]}}     # the first is the primary slave; the slaves' PIFs are unplugged
+    vlans: {eth0.42: {network: dmz}}                         # on a NIC or a bond
     tunnels: {red: {over: eth0, peers: {there: 10.0.0.6}}}   # the network red, over eth0's address, to another host's
     vms: {a: {domid: 1, vifs: {0: red, 1: {network: lan}}}}  # on `here` as a namespace, its VIFs plugged, if not said otherwise
 
 Uuids are names, so that views and steps read as they are written: VIF 0 of VM a is `a.0`.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import msgspec
 
-from xenet.model.derived import Tunnel
+from xenet.model.derived import VLAN, Bond, BondMode, Tunnel
 from xenet.model.guests import KEY
 from xenet.model.netmask import netmask_of
 from xenet.model.network import Network, NetworkLockingMode
 from xenet.model.pif import PIF, IPv6Mode
 from xenet.model.pool import Pool
 from xenet.model.state import PoolState, state_of
-from xenet.model.types import NULL, PrimaryAddressType, Record, Ref, ref_of
+from xenet.model.types import EMPTY, NULL, PrimaryAddressType, Record, Ref, ref_of
 from xenet.model.vif import VIF, VIFLockingMode
 from xenet.model.vm import VM
 
@@ -37,8 +39,13 @@ def records(words: Words) -> Iterator[Record]:
     yield Pool(uuid="pool", name_label="", name_description="", master=HERE, default_SR=NULL, other_config={KEY: words.get("guests", "namespace")})
     for name, said in words.get("networks", {}).items():
         yield network(name, **said)
+    slaves = {device: name for name, said in words.get("bonds", {}).items() for device in said["slaves"]}
     for device, said in words.get("pifs", {}).items():
-        yield pif(device, **said)
+        yield pif(device, **said, **({"bond": slaves[device], "plugged": False} if device in slaves else {}))
+    for device, said in words.get("bonds", {}).items():
+        yield from bond(device, **said)
+    for device, said in words.get("vlans", {}).items():
+        yield from vlan(device, **said)
     for name, said in words.get("tunnels", {}).items():
         yield from tunnel(name, **said)
     for name, said in words.get("vms", {}).items():
@@ -62,8 +69,10 @@ def pif(
     mode6: IPv6Mode = "None",
     address6: str = "",
     primary: PrimaryAddressType = "IPv4",
+    bond: str = "",
+    other_config: Mapping[str, str] = EMPTY,
 ) -> PIF:
-    """`address`: given, or with `dhcp` what a server gave; `address6` what belongs to `mode6`."""
+    """`address`: given, or with `dhcp` what a server gave; `address6` what belongs to `mode6`. `bond` is whose slave it is."""
     own, _, prefix = address.partition("/")
     return PIF(
         uuid=device,
@@ -83,7 +92,25 @@ def pif(
         IPv6=(address6,) if address6 else (),
         primary_address_type=primary,
         management=management,
+        bond_slave_of=ref_of(f"the {bond}") if bond else NULL,
+        other_config=other_config,
     )
+
+
+def bond(
+    device: str, network: str, slaves: Sequence[str], mode: BondMode = "balance-slb", properties: Words = EMPTY, **said: Any
+) -> Iterator[Record]:
+    """What else is said is the master PIF's. Its MAC is the primary slave's, if it is not given."""
+    yield pif(device, network, **{"mac": nic_mac(slaves[0]), **said})
+    yield Bond(uuid=f"the {device}", master=ref_of(device), primary_slave=ref_of(slaves[0]), mode=mode, properties=properties)
+
+
+def vlan(device: str, network: str, **said: Any) -> Iterator[Record]:
+    """Of a device such as eth0.42. What else is said is the untagged PIF's."""
+    lower, _, tag = device.partition(".")
+    upper = pif(device, network, **{"mac": "fe:ff:ff:ff:ff:ff", **said})
+    yield msgspec.structs.replace(upper, device=lower, VLAN=int(tag), VLAN_master_of=ref_of(f"VLAN {device}"))
+    yield VLAN(uuid=f"VLAN {device}", tagged_PIF=ref_of(lower), untagged_PIF=ref_of(device), tag=int(tag))
 
 
 def tunnel(network: str, over: str, peers: Mapping[str, str], mtu: int = 1450, key: int = 1) -> Iterator[Record]:

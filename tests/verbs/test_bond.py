@@ -325,17 +325,38 @@ def test_a_vlan_too_large_for_the_bond_is_told_of(world, host, eth, network):
 
 
 def test_tunnels_move_as_new_records(world, host, eth, network):
-    over = world.network()
-    access = put(world, msgspec.structs.replace(world.get(PIF, eth[2]), uuid="access", device="tunnel0", network=over, physical=False))
-    put(world, Tunnel(uuid="tunnel", access_PIF=access, transport_PIF=eth[1], protocol="vxlan"))
+    over, on = world.network(MTU=1400), world.network(MTU=1300)
+    static(world, eth[1])
+    old = world.call("tunnel.create", eth[1], over, "vxlan")
+    key, access = world.get(Tunnel, old).key, world.get(PIF, world.get(Tunnel, old).access_PIF)
+    vlan = upper(world, world.call("VLAN.create", eth[0], 42, world.network())).ref
+    static(world, vlan, "198.51.100.1")
+    world.call("tunnel.create", vlan, on, "vxlan")
+    _, (vif, _) = world.running(over, on, on=host)
     ref, master = bonded(world, network, eth[0], eth[1])
-    (tunnel,) = world.state.all(Tunnel)
-    assert (tunnel.transport_PIF, tunnel.protocol) == (master.ref, "vxlan")
-    assert world.get(PIF, tunnel.access_PIF).network == over
-    assert world.state.find(PIF, access) is None
+    first, second = tunnel_over(world, over), tunnel_over(world, on)
+    assert (first.transport_PIF, first.protocol, first.key) == (master.ref, "vxlan", key)
+    assert world.get(PIF, second.transport_PIF).VLAN == 42
+    new = world.get(PIF, first.access_PIF)
+    assert (new.device, new.MAC, new.metrics, new.currently_attached) == (access.device, access.MAC, master.metrics, True)
+    assert (world.state.find(PIF, access.ref), world.state.find(Tunnel, old)) == (None, None)
+    assert world.get(VIF, vif).currently_attached
     world.call("Bond.destroy", ref)
+    assert tunnel_over(world, over).transport_PIF == eth[1]
+    assert world.get(PIF, tunnel_over(world, over).access_PIF).metrics == world.get(PIF, eth[1]).metrics
+
+
+def tunnel_over(world: World, network: Ref) -> Tunnel:
+    (tunnel,) = (tunnel for tunnel in world.state.all(Tunnel) if world.get(PIF, tunnel.access_PIF).network == network)
+    return tunnel
+
+
+def test_a_tunnel_over_a_bond_carries_what_the_bond_has_room_for(world, host, eth):
+    static(world, eth[0])
+    world.call("tunnel.create", eth[0], world.network(), "vxlan")
+    world.call("Bond.create", world.network(MTU=1400), (eth[0],), "", "balance-slb", {})
     (tunnel,) = world.state.all(Tunnel)
-    assert tunnel.transport_PIF == eth[0]
+    assert world.get(PIF, tunnel.access_PIF).MTU == 1350
 
 
 def test_local_vifs_move_there_and_back_and_live_ones_stay_live(world, host, eth, network):

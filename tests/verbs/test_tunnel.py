@@ -192,5 +192,3 @@ def test_another_host_s_narrower_transport_counts(world, hosts, network):
     change(world, world.get(PIF, transport(world, hosts[1])), MTU=1400)
     tunnelled(world, hosts[1], network)
     assert tunnelled(world, hosts[0], network).MTU == 1350
-
-

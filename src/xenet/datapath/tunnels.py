@@ -61,4 +61,3 @@ class Tunnels:
         for peer in sorted(known - peers):
             self._kernel.run(peer_request(DELNEIGH, device, peer), errno.ENOENT)
         self._kernel.look_at_peers(device)
-

@@ -17,7 +17,7 @@ from xenet.model.vif import VIF
 from xenet.model.vm import VM
 from xenet.verbs.allowed import check_unkept
 from xenet.verbs.call import Work
-from xenet.verbs.stack import configured_mtu, has_address, vlan_pifs, want_plugged
+from xenet.verbs.stack import has_address, port_mtu, vlan_pifs, want_plugged
 from xenet.verbs.vm import possible_hosts
 
 replace = msgspec.structs.replace
@@ -91,14 +91,15 @@ def _merge(work: Work, before: PoolState, upper: PIF, kept: PIF) -> list[Record]
 
 
 def _move_tunnels(work: Work, before: PoolState, old: PIF, new: PIF) -> list[Record]:
+    """Raises what `want_plugged` raises."""
     moved: list[Record] = []
     for tunnel in before.where(Tunnel, "transport_PIF", old.ref):
         access = before.get(PIF, tunnel.access_PIF)
         work.delete(tunnel)
         work.delete(access)
-        again = _put_again(work, access)
+        again = _put_again(work, access, metrics=new.metrics)
         work.put(replace(tunnel, uuid=work.call.entropy.uuid(), access_PIF=PIFRef(again.ref), transport_PIF=PIFRef(new.ref)))
-        moved += [access, again]
+        moved += [access, want_plugged(work, again) if again.plugged else again]
     return moved
 
 
@@ -110,7 +111,7 @@ def move_vifs(work: Work, before: PoolState, networks: Sequence[Ref], target: PI
     network = work.state.get(Network, target.network)
     moved: list[Record] = []
     for vif in local_vifs(before, target.host, networks):
-        mtu = configured_mtu(vif.other_config, network) if vif.plugged else vif.MTU
+        mtu = port_mtu(work.state, vif, network) if vif.plugged else vif.MTU
         moved.append(work.update(vif, network=target.network, MTU=mtu))
     return moved
 
