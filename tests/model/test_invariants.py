@@ -7,6 +7,7 @@ import pytest
 
 from tests.verbs.world import ABSENT, World
 from xenet.model.change import Draft
+from xenet.model.derived import VLAN, Bond, Tunnel
 from xenet.model.hidden import Operation
 from xenet.model.host import Host
 from xenet.model.invariants import violations, warnings
@@ -21,10 +22,12 @@ from xenet.model.vm import VM
 
 
 def pool_at_work() -> PoolState:
-    """Two hosts, a VM running on an external and an internal network, a halted VM, and a plug under way."""
+    """Two hosts, a bond, a VM running on an external and an internal network, a halted VM, and a plug under way."""
     world = World()
-    host = world.host("a", "eth0", "eth1")
+    host = world.host("a", "eth0", "eth1", "eth2", "eth3")
     world.host("other", "eth0")
+    slaves = tuple(world.pif(host, world.external(n)) for n in (2, 3))
+    world.call("Bond.create", world.network(name_label="bonded"), slaves, "", "balance-slb", {})
     network = world.network(name_label="internal")
     world.running(network, world.external(1), on=host)
     world.vm(name_label="halted")
@@ -51,6 +54,11 @@ def busy_vif() -> Record:
 
 def pif_of_eth1() -> Record:
     return next(pif for pif in GOOD.all(PIF) if pif.device == "eth1")
+
+
+def slave() -> PIF:
+    """The bond's second one."""
+    return next(pif for pif in GOOD.all(PIF) if pif.device == "eth3")
 
 
 def twin(record: Record, **fields: object) -> Callable[[Draft], object]:
@@ -90,6 +98,15 @@ BROKEN = {
     "a VM scheduled by nobody": (with_(one(VM, "vm"), scheduled_to_be_resident_on=OTHER_HOST), "is scheduled"),
     "a VIF that is not as it shall be": (with_(idle_vif(), plugged=False), "shall be unplugged and is plugged"),
     "a VIF attached to a halted VM": (with_(idle_vif(), VM=one(VM, "halted").ref), "attached to a VM that is Halted"),
+    "a bond without its primary slave": (with_(one(Bond), primary_slave=pif_of_eth1().ref), "is none of its slaves"),
+    "a slave elsewhere": (with_(slave(), host=OTHER_HOST), "of a bond on another host"),
+    "a slave that is no NIC": (with_(slave(), physical=False), "only a NIC that xenet manages"),
+    "a slave that is not managed": (with_(slave(), managed=False), "only a NIC that xenet manages"),
+    "a bond as a slave": (twin(one(Bond), master=slave().ref), "only a NIC that xenet manages"),
+    "a slave in use": (with_(slave(), plugged=True), "in use by itself"),
+    "a slave to reach the host by": (with_(slave(), management=True), "in use by itself"),
+    "a slave with a VLAN": (lambda draft: draft.put(VLAN(uuid="vlan", tagged_PIF=slave().ref)), "carries a VLAN"),
+    "a slave with a tunnel": (lambda draft: draft.put(Tunnel(uuid="tunnel", transport_PIF=slave().ref)), "carries a VLAN or a tunnel"),
     "a VIF without its PIF": (with_(pif_of_eth1(), plugged=False), "whose PIF is not plugged"),
 }
 SPLIT = {

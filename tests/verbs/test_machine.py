@@ -10,8 +10,9 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from tests.verbs.world import VM_RECORD, World, vif_record
 from xenet.model.change import GROWING, Draft
 from xenet.model.classes import STORED
+from xenet.model.derived import VLAN, Bond
 from xenet.model.errors import Failure
-from xenet.model.hidden import HostFacts, Lease, Operation
+from xenet.model.hidden import BondLinks, HostFacts, Lease, Operation
 from xenet.model.host import Host
 from xenet.model.invariants import violations, warnings
 from xenet.model.network import Network
@@ -287,6 +288,64 @@ class HostsWithNics(Hosts):
         self.attempt("PIF.scan", self.any(Host, n))
 
 
+class HostsWithBonds(Hosts):
+    """While NICs are bonded and set free again, with VLANs on either. A network may fall apart: on the other host its NIC is no bond's."""
+
+    whole = False
+
+    @initialize()
+    def begin(self) -> None:
+        """And three networks for bonds and VLANs, and NICs without addresses."""
+        super().begin()
+        for device in ("eth1", "eth2"):
+            self.world.call("PIF.reconfigure_ip", self.world.state.refs_where("PIF", "device", device)[0], "None", "", "", "", "")
+        for _ in range(3):
+            self.world.network()
+
+    @rule(n=pick, m=pick, count=st.integers(1, 3), mode=st.sampled_from(["balance-slb", "lacp"]))
+    def bond(self, n: int, m: int, count: int, mode: str) -> None:
+        """Mostly of NICs of one host that are free."""
+        able = [pif.ref for pif in self.world.state.all(PIF) if pif.host == self.any(Host, 0) and pif.physical and pif.bond_slave_of == NULL]
+        members = tuple(able[(m + other) % len(able)] for other in range(count)) if able and n % 4 else (self.any(PIF, m), self.any(PIF, n))
+        self.attempt("Bond.create", self.free(n), members, "", mode, {})
+
+    @precondition(lambda self: self.world.state.count(Bond))
+    @rule(n=pick)
+    def set_free(self, n: int) -> None:
+        self.attempt("Bond.destroy", self.any(Bond, n))
+
+    @precondition(lambda self: self.world.state.count(Bond))
+    @rule(n=pick, mode=st.sampled_from(["balance-slb", "active-backup", "lacp"]))
+    def set_mode(self, n: int, mode: str) -> None:
+        self.attempt("Bond.set_mode", self.any(Bond, n), mode)
+
+    @rule(n=pick, m=pick, tag=st.integers(1, 2))
+    def create_vlan(self, n: int, m: int, tag: int) -> None:
+        self.attempt("VLAN.create", self.any(PIF, m), tag, self.free(n))
+
+    @precondition(lambda self: self.world.state.count(VLAN))
+    @rule(n=pick)
+    def destroy_vlan(self, n: int) -> None:
+        self.attempt("VLAN.destroy", self.any(VLAN, n))
+
+    @rule(n=pick, up=st.lists(st.sampled_from(["eth0", "eth1"])))
+    def links_change(self, n: int, up: list[str]) -> None:
+        pif = self.world.state.find(PIF, self.any(PIF, n))
+        if pif is not None and is_live(self.world.state, self.world.get(Host, pif.host)):
+            self.world.report(pif.host, bonds=(BondLinks("bond0", tuple(up), tuple(up)),))
+
+    def free(self, n: int) -> Ref:
+        """A network that mostly has no PIF."""
+        free = [network.ref for network in self.world.state.all(Network) if not self.world.state.refs_where("PIF", "network", network.ref)]
+        return free[n % len(free)] if free else self.any(Network, n)
+
+
+class PoolWithBonds(Pool, HostsWithBonds):
+    """With VMs, whose VIFs move."""
+
+    whole = False
+
+
 class PoolWithNics(Pool, HostsWithNics):
     """All of it."""
 
@@ -296,4 +355,7 @@ class PoolWithNics(Pool, HostsWithNics):
 TestHostsWithNics = HostsWithNics.TestCase
 TestPool = Pool.TestCase
 TestPoolWithNics = PoolWithNics.TestCase
+TestHostsWithBonds = HostsWithBonds.TestCase
+TestPoolWithBonds = PoolWithBonds.TestCase
+TestHostsWithBonds.settings = TestPoolWithBonds.settings = settings(stateful_step_count=50, phases=[Phase.generate])
 TestHostsWithNics.settings = TestPool.settings = TestPoolWithNics.settings = settings(stateful_step_count=50, phases=[Phase.generate])

@@ -9,6 +9,7 @@ from typing import Any
 
 from xenet.model.classes import STORED
 from xenet.model.declare import APIType, stored_fields
+from xenet.model.derived import Bond
 from xenet.model.hidden import Operation
 from xenet.model.network import Network
 from xenet.model.pif import PIF
@@ -161,6 +162,28 @@ def pifs_carry_their_vifs(state: PoolState) -> Iterator[str]:
                 yield f"{_name(network)}: in use on {pif.host}, whose PIF is not plugged"
 
 
+def bonds_have_their_slaves(state: PoolState) -> Iterator[str]:
+    """A bond has slaves of its own host, the primary one among them; a slave is not in use by itself."""
+    for bond in state.all(Bond):
+        slaves = state.where(PIF, "bond_slave_of", bond.ref)
+        if bond.primary_slave not in {slave.ref for slave in slaves}:
+            yield f"{_name(bond)}: its primary slave is none of its slaves"
+        for slave in slaves:
+            yield from _wrong_with(state, bond, slave)
+
+
+def _wrong_with(state: PoolState, bond: Bond, slave: PIF) -> Iterator[str]:
+    master = state.find(PIF, bond.master)
+    if master is None or slave.host != master.host:
+        yield f"{_name(slave)}: is a slave of a bond on another host"
+    if not slave.physical or not slave.managed or state.back(slave.ref, PIF.bond_master_of):
+        yield f"{_name(slave)}: only a NIC that xenet manages can be a slave"
+    if slave.plugged or slave.management:
+        yield f"{_name(slave)}: is a slave, and in use by itself"
+    if state.back(slave.ref, PIF.VLAN_slave_of) or state.back(slave.ref, PIF.tunnel_transport_PIF_of):
+        yield f"{_name(slave)}: is a slave, and carries a VLAN or a tunnel by itself"
+
+
 def networks_are_whole(state: PoolState) -> Iterator[str]:
     """A network that has PIFs is in use only where it has one; one without is in use on one host, unless it says that it is shared."""
     for network in state.all(Network):
@@ -189,4 +212,5 @@ _RULES = (
     vms_are_where_they_shall_be,
     vifs_are_as_they_shall_be,
     pifs_carry_their_vifs,
+    bonds_have_their_slaves,
 )

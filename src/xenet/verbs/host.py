@@ -11,6 +11,7 @@ from xenet.model.pif import PIF
 from xenet.model.pool import Pool
 from xenet.model.types import NULL, HostRef, PIFRef, Ref, ref_of
 from xenet.verbs.adopt import adopt_nics, refresh_metrics
+from xenet.verbs.bond_copy import copy_bonds
 from xenet.verbs.call import Call, Outcome, Work
 from xenet.verbs.registry import message
 from xenet.verbs.vlan import copy_vlans
@@ -33,6 +34,7 @@ def hello(call: Call, host: str, name: str, backend: str, nics: tuple[NIC, ...],
     work.put(facts)
     work.update(facts, nics=nics)
     adopt_nics(work, record.ref)
+    copy_bonds(work, record.ref, next(work.state.all(Pool)).master)
     copy_vlans(work, record.ref, next(work.state.all(Pool)).master)
     refresh_metrics(work, record.ref, call.now)
     set_live(work, record.ref, call, live=True)
