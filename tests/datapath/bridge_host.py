@@ -11,6 +11,7 @@ from msgspec import structs
 from tests.netns import Namespace, cable, namespaces
 from xenet.datapath.bridge import BridgeDatapath
 from xenet.plan.diff import diff_host
+from xenet.plan.ethtool import asked_of
 from xenet.plan.steps import CreatePort, RemovePort, Step
 from xenet.plan.view import HostView, PortView, SwitchView, UplinkView
 
@@ -65,6 +66,8 @@ class Host:
     def reach(self, *wanted: SwitchView) -> None:
         """Plan and do what is missing for these switches; nothing else may be left to do."""
         view = HostView({each.bridge: each for each in wanted})
+        for each in wanted:
+            self.datapath.heed(each.bridge, asked_of(each))
         self.ok(*diff_host(view, HostView(self.datapath.switches())))
         assert diff_host(view, HostView(self.datapath.switches())) == []
 

@@ -52,8 +52,14 @@ def records(words: Words) -> Iterator[Record]:
         yield from vm(name, **said)
 
 
-def network(name: str, mtu: int = 1500, routes: str = "", lock: NetworkLockingMode = "unlocked") -> Network:
-    return Network(uuid=name, bridge=f"br-{name}", MTU=mtu, other_config={"static-routes": routes} if routes else {}, default_locking_mode=lock)
+def network(name: str, mtu: int = 1500, routes: str = "", lock: NetworkLockingMode = "unlocked", told: Words | None = None) -> Network:
+    other_config = {"static-routes": routes} if routes else {}
+    return Network(uuid=name, bridge=f"br-{name}", MTU=mtu, other_config=other_config | ethtool(told), default_locking_mode=lock)
+
+
+def ethtool(told: Words | None) -> dict[str, str]:
+    """What drivers shall be told, as an other_config has it."""
+    return {f"ethtool-{word}": value for word, value in (told or {}).items()}
 
 
 def pif(
@@ -71,6 +77,8 @@ def pif(
     primary: PrimaryAddressType = "IPv4",
     bond: str = "",
     other_config: Mapping[str, str] = EMPTY,
+    told: Words | None = None,
+    gro: str = "",
 ) -> PIF:
     """`address`: given, or with `dhcp` what a server gave; `address6` what belongs to `mode6`. `bond` is whose slave it is."""
     own, _, prefix = address.partition("/")
@@ -93,7 +101,8 @@ def pif(
         primary_address_type=primary,
         management=management,
         bond_slave_of=ref_of(f"the {bond}") if bond else NULL,
-        other_config=other_config,
+        other_config={**other_config, **ethtool(told)},
+        properties={"gro": gro} if gro else {},
     )
 
 
@@ -169,6 +178,7 @@ def vif(
     kbps: int = 0,
     lock: VIFLockingMode = "network_default",
     allowed: str = "",
+    told: Words | None = None,
 ) -> VIF:
     """`allowed` are addresses and CIDRs of either kind, with commas between them."""
     entries = [entry for entry in allowed.split(",") if entry]
@@ -179,7 +189,7 @@ def vif(
         VM=ref_of(name),
         MAC=mac or vif_mac(name, device),
         MTU=mtu,
-        other_config={},
+        other_config=ethtool(told),
         qos_algorithm_type="ratelimit" if kbps else "",
         qos_algorithm_params={"kbps": str(kbps)} if kbps else {},
         plugged=plugged,

@@ -127,6 +127,16 @@ WORDS: dict[str, Words] = {
         "tunnels": {"over": {"over": "eth0", "key": 7, "peers": {"there": "10.0.0.7", "yonder": "10.0.0.8"}}},
         "vms": {"a": {"domid": 1, "vifs": {0: {"network": "over", "mtu": 1450}}}, "b": {"domid": 2, "vifs": {0: "blue"}}},
     },
+    "drivers are told": {
+        "networks": {**_NETWORKS, "red": {"told": {"tx": "off"}}},
+        "pifs": {"eth0": {"network": "lan", "gro": "off", "told": {"speed": "1000"}}, "eth1": {"network": "wan"}},
+        "vms": {"a": {"domid": 1, "vifs": {0: {"network": "red", "told": {"tso": "off", "gro": "off"}}, 1: "lan"}}},
+    },
+    "drivers are told otherwise": {
+        "networks": {**_NETWORKS, "lan": {"told": {"gso": "off"}}},
+        "pifs": {"eth0": {"network": "lan", "gro": "off", "told": {"gro": "true", "lro": "fast"}}},
+        "vms": {"a": {"domid": 1, "vifs": {0: {"network": "red", "told": {"tso": "on", "sg": "off"}}, 1: "lan"}}},
+    },
     "VIFs made anew": {
         "networks": _NETWORKS,
         "pifs": _LAN,

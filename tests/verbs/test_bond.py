@@ -98,7 +98,8 @@ def test_its_switch_has_the_bond_and_the_slaves_have_none(world, host, eth, netw
     view = compile_switch(world.state, host, "xapi0")
     assert view is not None
     assert (view.mac, view.mtu) == (MAC, 1500)
-    assert view.uplink == UplinkView("bond0", 1500, bond=BondView(("eth0", "eth1"), "balance-slb", MAC, "eth0"))
+    gro = {"eth0": {"gro": "on"}, "eth1": {"gro": "on"}}
+    assert view.uplink == UplinkView("bond0", 1500, bond=BondView(("eth0", "eth1"), "balance-slb", MAC, "eth0"), ethtool=gro)
     assert compile_switch(world.state, host, "xenbr0") is None
     assert compile_switch(world.state, host, "xenbr1") is None
     assert compile_switch(world.state, host, "xenbr2") is not None

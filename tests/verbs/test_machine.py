@@ -119,6 +119,10 @@ class Hosts(RuleBasedStateMachine):
     def configure_ipv6(self, n: int, mode: str, address: str) -> None:
         self.attempt("PIF.reconfigure_ipv6", self.any(PIF, n), mode, address, "fe80::1", "10.0.0.53,2001:db8::53")
 
+    @rule(n=pick, value=st.sampled_from(["on", "off", "x"]))
+    def set_property(self, n: int, value: str) -> None:
+        self.attempt("PIF.set_property", self.any(PIF, n), "gro", value)
+
     @rule(n=pick, version=st.sampled_from(["IPv4", "IPv6"]))
     def choose_address_type(self, n: int, version: str) -> None:
         self.attempt("PIF.set_primary_address_type", self.any(PIF, n), version)

@@ -5,6 +5,7 @@ import pytest
 
 from tests.verbs.world import ABSENT, World
 from xenet.model.change import Draft
+from xenet.model.derived import Bond
 from xenet.model.hidden import NIC, HostFacts
 from xenet.model.host import Host
 from xenet.model.network import Network
@@ -171,3 +172,52 @@ def test_a_vm_of_another_host_does_not_matter(world, host, pif):
     world.running(world.external(1), on=other)
     world.call("PIF.unplug", pif)
     assert not world.get(PIF, pif).currently_attached
+
+
+# --- properties ------------------------------------------------------------------------------------------------------------
+
+
+def test_gro_of_a_plugged_pif_waits_for_its_host(world, host, pif):
+    world.start("PIF.set_property", pif, "gro", "off")
+    assert world.get(PIF, pif).properties == {"gro": "off"}
+    assert world.refusal("PIF.set_property", pif, "gro", "on")[0] == "OTHER_OPERATION_IN_PROGRESS"
+    ended = world.report(host, {world.external(1): "no"})
+    assert [end.failure.code for end in ended] == ["PIF_CONFIGURATION_ERROR"]
+    assert world.get(PIF, pif).properties == {"gro": "on"}, "a failure takes it back"
+    world.call("PIF.set_property", pif, "gro", "off")
+    assert world.get(PIF, pif).properties == {"gro": "off"}
+
+
+def test_gro_of_an_unplugged_pif_is_a_record_alone(world, host, pif):
+    world.call("PIF.unplug", pif)
+    world.leave(host)
+    assert world.start("PIF.set_property", pif, "gro", "off").operation is None
+    assert world.get(PIF, pif).properties == {"gro": "off"}
+
+
+@pytest.mark.parametrize(("name", "value"), [("gro", "yes"), ("gro", ""), ("tso", "on"), ("", "")])
+def test_only_gro_on_and_off_are_properties(world, pif, name, value):
+    assert world.refusal("PIF.set_property", pif, name, value) == ["INVALID_VALUE", "properties", f"{name} = {value}"]
+
+
+def test_properties_are_a_nics_or_a_bonds(world, host, pif):
+    upper = world.call("pool.create_VLAN_from_PIF", pif, world.network(), 5)[0]
+    assert world.refusal("PIF.set_property", upper, "gro", "off") == ["CANNOT_CHANGE_PIF_PROPERTIES", upper]
+    assert world.refusal("PIF.set_property", upper, "gro", "x") == ["INVALID_VALUE", "properties", "gro = x"]
+    assert world.refusal("PIF.set_property", ABSENT, "gro", "off") == ["HANDLE_INVALID", "PIF", ABSENT]
+    set_fields(world, pif, managed=False)
+    assert world.refusal("PIF.set_property", pif, "gro", "off") == ["PIF_UNMANAGED", pif]
+    set_fields(world, pif, managed=True)
+    world.leave(host)
+    assert world.refusal("PIF.set_property", pif, "gro", "off") == ["HOST_OFFLINE", host]
+
+
+def test_properties_of_a_bond_are_its_slaves_too(world, host):
+    slaves = [world.pif(host, world.external(n)) for n in (0, 1)]
+    bond = world.call("Bond.create", world.network(), tuple(slaves), "")
+    master = world.get(Bond, bond).master
+    assert world.refusal("PIF.set_property", slaves[0], "gro", "off") == ["CANNOT_CHANGE_PIF_PROPERTIES", slaves[0]]
+    world.call("PIF.set_property", master, "gro", "off")
+    assert [world.get(PIF, ref).properties for ref in (master, *slaves)] == [{"gro": "off"}] * 3
+    world.call("Bond.destroy", bond)
+    assert [world.get(PIF, ref).properties for ref in slaves] == [{"gro": "off"}] * 2

@@ -75,7 +75,7 @@ def test_the_switch_below_stays_while_a_vlan_is_on_it_but_without_the_hosts_addr
     assert world.get(PIF, lower).currently_attached is False
     below = compile_switch(world.state, host, "xenbr0")
     assert below is not None
-    assert (below.uplink, below.addresses) == (UplinkView("eth0", 1500), ())
+    assert (below.uplink, below.addresses) == (UplinkView("eth0", 1500, ethtool={"eth0": {"gro": "on"}}), ())
     world.call("PIF.unplug", upper(world, vlan).ref)
     assert compile_switch(world.state, host, "xenbr0") is None
     assert compile_switch(world.state, host, "xapi0") is None

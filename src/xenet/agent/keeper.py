@@ -16,6 +16,7 @@ from xenet.model.hidden import NIC
 from xenet.model.network import Network
 from xenet.plan.compile import compile_guest, compile_switch, vms_on
 from xenet.plan.diff import diff_views
+from xenet.plan.ethtool import asked_of
 from xenet.plan.steps import CreatePort, StartGuest, Step, StepFailure, StopGuest
 from xenet.plan.view import GuestView, HostView, SwitchView
 
@@ -48,7 +49,9 @@ class Keeper:
         """Bring the wanted view up to date where the replica changed."""
         state, host = self.replica.state, self.replica.host
         for bridge in bridges:
-            _note(self._switches, bridge, compile_switch(state, host, bridge))
+            switch = compile_switch(state, host, bridge)
+            _note(self._switches, bridge, switch)
+            self.datapath.heed(bridge, asked_of(switch) if switch else {})
         for vm in vms:
             _note(self._guests, vm, compile_guest(state, host, vm))
 

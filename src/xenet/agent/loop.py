@@ -19,6 +19,7 @@ from xenet.agent.guard import Answers, Guard
 from xenet.agent.keeper import Keeper
 from xenet.agent.look import TOPICS, look
 from xenet.agent.replica import OutOfStep, Replica
+from xenet.agent.unusable import complaints
 from xenet.link.channel import Channel, connect
 from xenet.link.messages import Answer, Ask, Delta, FromServer, Hello, Report, Snapshot
 from xenet.model.hidden import NIC
@@ -199,6 +200,8 @@ class Loop:
                 self._channel.close()
             self._channel = None
             return False
+        for text in complaints(self.keeper.replica.state, self.keeper.replica.host, message.edits):
+            log.warning("%s", text)
         if isinstance(message, Snapshot):
             self._port = message.port
             self.door.forget()

@@ -1,13 +1,13 @@
 """What the agent asks of a datapath, whichever it is."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 import msgspec
 
 from xenet.model.hidden import NIC, BondLinks, Lease
 from xenet.plan.steps import Step, StepFailure
-from xenet.plan.view import SwitchView
+from xenet.plan.view import Settings, SwitchView
 
 SocketIn = Callable[[str], "int | None"]
 """VM uuid -> a file descriptor of its network namespace (the caller closes it), None when it does not run."""
@@ -33,6 +33,9 @@ class Datapath(Protocol):
 
     def refresh(self) -> set[str]:
         """Take in the kernel's news without asking anything; the names of the bridges and NICs that it may have changed."""
+
+    def heed(self, bridge: str, asked: Mapping[str, Settings]) -> None:
+        """What is asked of the drivers of a switch, its NICs and its ports, by device: its view has these settings from now on."""
 
     def switches(self) -> dict[str, SwitchView]:
         """The switches that carry our mark, as last observed. Cheap: only what changed is built anew."""

@@ -5,7 +5,7 @@ kept in `table` from notifications; `ports` and `switches` do the steps.
 """
 
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -22,7 +22,7 @@ from xenet.datapath.ports import Ports
 from xenet.datapath.switches import Switches
 from xenet.model.hidden import NIC, BondLinks, Lease
 from xenet.plan import steps as s
-from xenet.plan.view import SwitchView
+from xenet.plan.view import Settings, SwitchView
 
 _REAP = 500
 """Devices deleted at one go: longer, and the kernel's lock is held for more than about 0.3 s."""
@@ -67,6 +67,9 @@ class BridgeDatapath:
         """Take in the news; the bridges and NICs that changed since the last call, what `do` changed included."""
         self._kernel.drain()
         return self._kernel.table.touched()
+
+    def heed(self, bridge: str, asked: Mapping[str, Settings]) -> None:
+        self._kernel.table.heed(bridge, asked)
 
     def switches(self) -> dict[str, SwitchView]:
         return self._kernel.table.switches()

@@ -12,9 +12,10 @@ import msgspec
 
 from xenet.datapath.base import FDBEntry
 from xenet.datapath.batch import Refused, carry_out, failure_of
+from xenet.datapath.fake_drivers import FakeDrivers
 from xenet.model.hidden import NIC, BondLinks, Lease
 from xenet.plan import steps as s
-from xenet.plan.view import BondView, PortView, SwitchView
+from xenet.plan.view import BondView, PortView, Settings, SwitchView
 
 replace = msgspec.structs.replace
 
@@ -34,6 +35,7 @@ class FakeDatapath:
         """What `fdb` answers."""
         self.routers: dict[str, Lease] = {}
         """What `advertised` answers."""
+        self.drivers = FakeDrivers()
         self.dead: list[str] = []
         """Ports out of service that `reap` deletes."""
         self.done: list[s.Step] = []
@@ -94,11 +96,14 @@ class FakeDatapath:
             return touched
         raise AssertionError("unreachable: the pipe's other end is this object's own")
 
+    def heed(self, bridge: str, asked: Mapping[str, Settings]) -> None:
+        self.drivers.heed(bridge, asked)
+
     def switches(self) -> dict[str, SwitchView]:
-        return dict(self.state)
+        return {bridge: self.drivers.shown(switch) for bridge, switch in self.state.items()}
 
     def switch(self, bridge: str) -> SwitchView | None:
-        return self.state.get(bridge)
+        return self.drivers.shown(self.state[bridge]) if bridge in self.state else None
 
     def nics(self, devices: Sequence[str]) -> list[NIC]:
         return [self.hardware[device] for device in (devices or sorted(self.hardware)) if device in self.hardware]
@@ -172,10 +177,12 @@ class FakeDatapath:
         have = self.state.get(want.bridge, SwitchView(want.bridge, want.network, mac="02:00:00:00:00:00"))
         if have.network != want.network:
             raise Refused(f"{want.bridge} serves another network")
+        self.drivers.tell(want.bridge, want.ethtool)
         self._put(replace(have, mac=want.mac or have.mac, mtu=want.mtu, up=want.up))
 
     def _set_switch(self, step: s.SetSwitch) -> None:
         want, have = step.switch, self._own(step.switch.bridge)
+        self.drivers.tell(want.bridge, want.ethtool)
         self._put(replace(have, network=want.network, mac=want.mac or have.mac, mtu=want.mtu, up=want.up))
 
     def _delete_switch(self, step: s.DeleteSwitch) -> None:
@@ -203,6 +210,8 @@ class FakeDatapath:
                 self._put(replace(other, uplink=None))
         if not step.uplink.made:
             self.hardware[device] = replace(self.hardware[device], mtu=step.uplink.mtu)
+        for told, settings in step.uplink.ethtool.items():
+            self.drivers.tell(told, settings)
         self._put(replace(self.state[have.bridge], uplink=step.uplink))
 
     def _detach(self, step: s.DetachUplink) -> None:
@@ -220,6 +229,7 @@ class FakeDatapath:
 
     def _with(self, bridge: str, port: PortView) -> None:
         have = self._own(bridge)
+        self.drivers.tell(port.device, port.ethtool)
         self._put(replace(have, ports={**have.ports, port.device: port}))
 
     def _create_port(self, step: s.CreatePort) -> None:
@@ -233,7 +243,8 @@ class FakeDatapath:
         holder = self._holder(step.port.device)
         if holder is None:
             raise Refused(f"there is no device {step.port.device}")
-        port = replace(holder.ports[step.port.device], mtu=step.port.mtu, up=step.port.up, rate=step.port.rate, lock=step.port.lock)
+        want = step.port
+        port = replace(holder.ports[want.device], mtu=want.mtu, up=want.up, rate=want.rate, lock=want.lock, ethtool=want.ethtool)
         self._without(port.device)
         self._with(step.bridge, port)
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from xenet.datapath.addresses import dump_addresses, dump_routes
 from xenet.datapath.batch import Refused
+from xenet.datapath.drivers import Drivers
 from xenet.datapath.guard import Guard
 from xenet.datapath.links import NO_ADDRESS, Link, delete_group, delete_link, get_link, link_index, set_link
 from xenet.datapath.mark import DOOMED, is_ours, is_switch
@@ -41,6 +42,8 @@ class Kernel:
         self.table = Table()
         self.guard = Guard()
         self.table.lock_of = self.guard.known.lock
+        self.drivers = Drivers()
+        self.table.settings_of, self.table.forget_settings = self.drivers.seen, self.drivers.forget
         self._poll = select.epoll()
         for fileno in (self.news.fileno(), *self.guard.filenos()):
             self._poll.register(fileno, select.EPOLLIN)
@@ -50,6 +53,7 @@ class Kernel:
         self.socket.close()
         self.news.close()
         self.guard.close()
+        self.drivers.close()
         self._poll.close()
 
     def fileno(self) -> int:

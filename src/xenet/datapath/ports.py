@@ -79,6 +79,7 @@ class Ports:
             if taken := [port for port in ports if isinstance(port.error, OSError) and port.error.errno in _TAKEN]:
                 self._make(self._make_way(taken), taps)
             self._send(_well(ports), self._prepared)
+            self._tell([port for port in _well(ports) if port.port.ethtool])
             self._limit([port for port in _well(ports) if port.port.rate])
             self._lock(_well(ports))
             self._send(_well(ports), self._served)
@@ -118,6 +119,25 @@ class Ports:
         if port.tap is None:
             return set_link(view.device, addr_gen_mode=mode)
         return set_link(view.device, addr_gen_mode=mode, group=LIVE, mac=HOST_MAC, mtu=view.mtu)
+
+    def _tell(self, ports: Sequence[_Making]) -> None:
+        if ports:
+            self._kernel.drain()
+            errors = self._told([port.port for port in ports])
+            for port in ports:
+                port.error = errors.get(port.port.device)
+
+    def _told(self, views: Sequence[PortView]) -> dict[str, Exception]:
+        """Tell the drivers of ports that exist; those that are gone, by device."""
+        errors: dict[str, Exception] = {}
+        for view in views:
+            link = self._kernel.table.link(view.device) if view.ethtool else None
+            try:
+                if link:
+                    self._kernel.drivers.tell(link, view.ethtool)
+            except NetlinkError as error:
+                errors[view.device] = error
+        return errors
 
     def _limit(self, ports: Sequence[_Making]) -> None:
         if ports:
@@ -199,6 +219,7 @@ class Ports:
         self._kernel.do([set_link(step.port.device, up=False) for step, _ in ready if not step.port.up])
         errors = self._locks.apply([step.port for step, _ in ready])
         errors |= self._limits.apply([step.port for step, _ in ready])
+        errors |= self._told([step.port for step, _ in ready])
         failures += [failure_of(step, errors[step.port.device]) for step, _ in ready if step.port.device in errors]
         ready = [(step, request) for step, request in ready if step.port.device not in errors]
         return failures + _failures([step for step, _ in ready], self._kernel.do([request for _, request in ready]))

@@ -1,7 +1,7 @@
 """Switches and what the host has on them: bridges, uplinks, addresses, routes. Each method does one step, and raises when it fails."""
 
 import errno
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from xenet.datapath.addresses import LINK, add_address, add_route, remove_address, remove_route
 from xenet.datapath.advertisements import refuse_advertisements
@@ -25,7 +25,7 @@ from xenet.plan.steps import (
     SetSwitch,
     StepFailure,
 )
-from xenet.plan.view import SwitchView, UplinkView
+from xenet.plan.view import Settings, SwitchView, UplinkView
 
 _ANY_MTU = 65535
 """A bridge follows the smallest MTU of its ports until its own is changed, and only a change to another value counts as one."""
@@ -70,6 +70,14 @@ class Switches:
         self._kernel.run(set_link(want.bridge, alias=alias, addr_gen_mode=mode, mac=want.mac, mtu=want.mtu))
         refuse_advertisements(want.bridge)
         self._kernel.run(set_link(want.bridge, up=want.up))
+        self._tell({want.bridge: want.ethtool})
+
+    def _tell(self, told: Mapping[str, Settings]) -> None:
+        """By device. In a switch already: what the kernel keeps off there, it would put off after all."""
+        self._kernel.drain()
+        for device, settings in told.items():
+            if settings and (link := self._kernel.table.link(device)):
+                self._kernel.drivers.tell(link, settings)
 
     def change(self, step: SetSwitch) -> None:
         link, want = self._kernel.own(step.switch.bridge), step.switch
@@ -77,6 +85,7 @@ class Switches:
         self._kernel.run(set_link(link.index, mac=want.mac, mtu=want.mtu, up=want.up, alias=alias))
         if not want.up:
             self._kernel.ask(link.index)
+        self._tell({want.bridge: want.ethtool})
 
     def delete(self, steps: Sequence[DeleteSwitch]) -> list[StepFailure]:
         """All at one go. Ports that are not ours are released by the kernel."""
@@ -116,6 +125,7 @@ class Switches:
         self._quieten(nic.index, want.mtu)
         self._name_uplink(bridge, want.device)
         self._kernel.run(set_link(nic.index, master=bridge.index, up=want.up))
+        self._tell(want.ethtool)
 
     def _device(self, want: UplinkView) -> Link | None:
         """The NIC, or the device that stands for the VLAN or the tunnel, made where it is not there."""

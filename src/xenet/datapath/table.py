@@ -5,7 +5,7 @@ is built anew only when its bridge, one of its ports, its addresses or its route
 """
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 
 import msgspec
 
@@ -16,7 +16,7 @@ from xenet.datapath.netlink import DELADDR, DELLINK, DELROUTE, NEWADDR, NEWLINK,
 from xenet.datapath.shaping import KINDS, Shaping
 from xenet.datapath.tc import bucket_for
 from xenet.model.hidden import Lease
-from xenet.plan.view import LockView, PortView, SwitchView, TunnelView, UplinkView, VLANView
+from xenet.plan.view import LockView, PortView, Settings, SwitchView, TunnelView, UplinkView, VLANView
 
 
 class Table:
@@ -36,6 +36,11 @@ class Table:
         """Names of ports with news of their locks."""
         self.lock_of: Callable[[str, str], LockView | None] = lambda device, mac: None
         """What a port, by its name and its guest's MAC, is locked to."""
+        self.settings_of: Callable[[Link, Settings], Settings] = lambda link, asked: asked
+        """Of what is asked of a device's driver, how it is."""
+        self.forget_settings: Callable[[int, bool], bool] = lambda index, gone: False
+        """There are news of a device, or it is gone; whether anything of it was known to `settings_of`."""
+        self._heeded: dict[str, Mapping[str, Settings]] = {}
         self.shaping = Shaping()
         self.peers: dict[int, frozenset[str]] = {}
         """ifindex of a tunnel's device -> the addresses of its peers."""
@@ -145,12 +150,21 @@ class Table:
             self.peers[index] = now
             self._touch(index)
 
+    def heed(self, bridge: str, asked: Mapping[str, Settings]) -> None:
+        """What is asked of drivers, by device: the views of this bridge tell of these settings."""
+        if self._heeded.get(bridge, {}) != asked:
+            self._heeded[bridge] = asked
+            self._views.pop(self._names.get(bridge, 0), None)
+
     def _put(self, index: int, link: Link | None) -> None:
         old = self._links.get(index)
         if link is None:
             self.shaping.forget(index)
             self.peers.pop(index, None)
+        known = self.forget_settings(index, link is None)
         if old == link:
+            if known:
+                self._touch(index)
             return
         if old:
             self._forget(old)
@@ -262,7 +276,8 @@ class Table:
     def _build(self, link: Link) -> SwitchView:
         said = words(link.alias)
         members = self._members.get(link.index, set())
-        ports = {port.device: self._held(index, port) for index in members if (port := self._ports.get(index))}
+        asked = self._heeded.get(link.name, {})
+        ports = {port.device: self._held(index, port, asked.get(port.device)) for index in members if (port := self._ports.get(index))}
         nic = self.link(said.get("uplink", ""))
         autoconf, router = (link.advertisements.autoconf, link.advertisements.router) if link.advertisements else (False, False)
         return SwitchView(
@@ -271,21 +286,25 @@ class Table:
             mac=link.mac,
             mtu=link.mtu,
             up=link.up,
-            uplink=self._uplink(nic) if nic and nic.index in members else None,
+            uplink=self._uplink(nic, asked) if nic and nic.index in members else None,
             ports=ports,
             addresses=tuple(sorted(address.cidr for address in self._global(link.index) if not (autoconf and address.advertised))),
             routes=tuple(sorted(route.view for route in self.routes.get(link.index, ()) if not (router and route.advertised))),
             advertisements=link.advertisements,
+            ethtool=self.settings_of(link, asked.get(link.name, {})),
         )
 
-    def _uplink(self, nic: Link) -> UplinkView:
+    def _uplink(self, nic: Link, asked: Mapping[str, Settings]) -> UplinkView:
+        nics = [nic, *self.members(nic.index)]
+        told = {link.name: self.settings_of(link, asked[link.name]) for link in nics if link.name in asked}
+        view = UplinkView(nic.name, nic.mtu, nic.up, ethtool=told)
         if not is_ours(nic):
-            return UplinkView(nic.name, nic.mtu, nic.up)
+            return view
         if nic.kind == "vxlan":
             tunnel = TunnelView("vxlan", nic.tag, nic.local, tuple(sorted(self.peers.get(nic.index, ()))))
-            return UplinkView(nic.name, nic.mtu, nic.up, tunnel=tunnel)
+            return msgspec.structs.replace(view, tunnel=tunnel)
         below = self._links.get(nic.peer)
-        return UplinkView(nic.name, nic.mtu, nic.up, VLANView(below.name, nic.tag) if below else None)
+        return msgspec.structs.replace(view, vlan=VLANView(below.name, nic.tag) if below else None)
 
     def _global(self, index: int) -> list[Address]:
         return [address for address in self.addresses.get(index, {}).values() if address.scope == GLOBAL]
@@ -299,8 +318,10 @@ class Table:
         routers = sorted(route.view.gateway for route in self.routes.get(link.index, ()) if route.advertised and route.view.destination == "::/0")
         return Lease(tuple(addresses), next(iter(routers), ""))
 
-    def _held(self, index: int, port: PortView) -> PortView:
-        """With the limit and the lock that hold its guest."""
+    def _held(self, index: int, port: PortView, asked: Settings | None) -> PortView:
+        """With the limit and the lock that hold its guest, and what its driver was told."""
+        if asked:
+            port = msgspec.structs.replace(port, ethtool=self.settings_of(self._links[index], asked))
         rate = self.rate(self._links[index]) if index in self.shaping.targets else 0
         lock = self.lock_of(port.device, port.mac)
         return msgspec.structs.replace(port, rate=rate, lock=lock) if rate or lock else port

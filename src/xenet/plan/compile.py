@@ -12,11 +12,12 @@ from xenet.model.types import PREFIX, Ref, ref_of
 from xenet.model.vif import VIF
 from xenet.model.vm import VM
 from xenet.plan.bond import bond_view
+from xenet.plan.ethtool import OFFLOADS, ON_A_VIF, of_uplink, settings_of
 from xenet.plan.layer3 import addresses_of, advertisements_of, routes_of
 from xenet.plan.limit import rate_of
 from xenet.plan.lock import lock_of, mode_of
 from xenet.plan.mesh import find_tunnel
-from xenet.plan.view import GuestView, HostView, PortView, SwitchView, UplinkView, VLANView
+from xenet.plan.view import GuestView, HostView, PortView, Settings, SwitchView, UplinkView, VLANView
 
 
 def compile_host(state: PoolState, host: Ref) -> HostView:
@@ -37,7 +38,7 @@ def compile_switch(state: PoolState, host: Ref, bridge: str) -> SwitchView | Non
     pif = next((p for p in state.where(PIF, "network", network.ref) if p.host == host), None)
     ports = {port.device: port for port in _ports(state, host, network)}
     if pif is None:
-        return SwitchView(bridge, network.uuid, mtu=network.MTU, ports=ports) if ports else None
+        return SwitchView(bridge, network.uuid, mtu=network.MTU, ports=ports, ethtool=_told(network)) if ports else None
     vlan = state.find(VLAN, pif.VLAN_master_of)
     lower = state.find(PIF, vlan.tagged_PIF) if vlan else None
     if not pif.managed or (pif.VLAN >= 0 and lower is None) or not (pif.plugged or _carries(state, pif)):
@@ -52,7 +53,12 @@ def compile_switch(state: PoolState, host: Ref, bridge: str) -> SwitchView | Non
         addresses=addresses_of(pif) if pif.plugged else (),
         routes=routes_of(state, network, pif) if pif.plugged else (),
         advertisements=advertisements_of(state, pif) if pif.plugged else None,
+        ethtool=_told(network),
     )
+
+
+def _told(network: Network) -> Settings:
+    return settings_of(network.other_config, OFFLOADS)
 
 
 def _uplink(state: PoolState, pif: PIF, lower: PIF | None) -> UplinkView | None:
@@ -62,7 +68,7 @@ def _uplink(state: PoolState, pif: PIF, lower: PIF | None) -> UplinkView | None:
     tunnel = find_tunnel(state, pif)
     if tunnel is None and state.refs_where("tunnel", "access_PIF", pif.ref):
         return None
-    return UplinkView(pif.device, pif.MTU, bond=bond_view(state, pif), tunnel=tunnel)
+    return UplinkView(pif.device, pif.MTU, bond=bond_view(state, pif), tunnel=tunnel, ethtool=of_uplink(state, pif))
 
 
 def _carries(state: PoolState, pif: PIF) -> bool:
@@ -94,6 +100,7 @@ def _port(vif: VIF, vm: VM, kind: GuestKind, network: Network) -> PortView:
         up=mode_of(vif, network) != "disabled",
         rate=rate_of(vif),
         lock=lock_of(vif, network),
+        ethtool=settings_of(vif.other_config, ON_A_VIF),
     )
 
 
@@ -133,6 +140,7 @@ _READ = {
             "management",
             "gateway",
             "other_config",
+            "properties",
             "primary_address_type",
         }
         | {"ip_configuration_mode", "IP", "netmask", "ipv6_configuration_mode", "IPv6", "ipv6_gateway"}
@@ -142,7 +150,7 @@ _READ = {
     "tunnel": frozenset({"access_PIF", "transport_PIF", "protocol", "key"}),
     "VIF": frozenset(
         {"network", "VM", "device", "plugged", "MAC", "MTU", "qos_algorithm_type", "qos_algorithm_params"}
-        | {"locking_mode", "ipv4_allowed", "ipv6_allowed"}
+        | {"other_config", "locking_mode", "ipv4_allowed", "ipv6_allowed"}
     ),
     "VM": frozenset({"running_on", "domid", "other_config"}),
     "pool": frozenset({"other_config"}),

@@ -3,6 +3,8 @@ goes last, when the ports that move on have left it."""
 
 from collections.abc import Iterable, Iterator, Mapping
 
+import msgspec
+
 from xenet.plan.steps import (
     AddAddress,
     AddRoute,
@@ -23,6 +25,7 @@ from xenet.plan.steps import (
 )
 from xenet.plan.view import GuestView, HostView, PortView, SwitchView, UplinkView, same_device
 
+TOLD = "what its driver shall do"
 Pair = tuple[SwitchView | None, SwitchView | None]
 
 
@@ -111,7 +114,9 @@ def _build(want: SwitchView, have: SwitchView | None, borrowed: Mapping[str, tup
     if have is None:
         yield CreateSwitch(object=want.network, reason="the network is in use here", switch=want)
     elif (want.mac and want.mac != have.mac) or (want.mtu, want.up, want.network) != (have.mtu, have.up, have.network):
-        yield SetSwitch(object=want.network, reason="MAC, MTU or state differ", switch=want)
+        yield SetSwitch(object=want.network, reason="MAC, MTU or state differ", switch=want, ethtool=have.ethtool)
+    elif want.ethtool != have.ethtool:
+        yield SetSwitch(object=want.network, reason=TOLD, switch=want, ethtool=have.ethtool)
     if want.uplink:
         yield from _join(want, want.uplink, have, borrowed)
     if want.advertisements != (have.advertisements if have else None):
@@ -126,8 +131,11 @@ def _build(want: SwitchView, have: SwitchView | None, borrowed: Mapping[str, tup
 
 
 def _join(want: SwitchView, uplink: UplinkView, have: SwitchView | None, borrowed: Mapping[str, tuple[str, ...]]) -> Iterator[Step]:
-    if have is None or have.uplink != uplink:
-        yield AttachUplink(object=want.network, reason="the network's PIF here", bridge=want.bridge, uplink=uplink)
+    current = have.uplink if have else None
+    if current != uplink:
+        told = current is not None and msgspec.structs.replace(current, ethtool=uplink.ethtool) == uplink
+        reason, now = TOLD if told else "the network's PIF here", current.ethtool if current else {}
+        yield AttachUplink(object=want.network, reason=reason, bridge=want.bridge, uplink=uplink, ethtool=now)
     for address in _lent(want, borrowed):
         yield RemoveAddress(object=want.network, reason="a port has no address of its own", device=uplink.device, address=address)
 
@@ -139,19 +147,23 @@ def _put_in(want: SwitchView, have: SwitchView | None, moves: Mapping[str, PortV
         if current == port:
             continue
         if current is not None and same_device(port, current):
-            yield SetPort(object=port.vif, reason=_differs(port, current), bridge=want.bridge, port=port, rate=current.rate, lock=current.lock)
+            yield _set(want, port, current, _differs(port, current))
         elif device in moves:
-            reason = "its VIF moved to this network"
-            now = moves[device]
-            yield SetPort(object=port.vif, reason=reason, bridge=want.bridge, port=port, rate=now.rate, lock=now.lock)
+            yield _set(want, port, moves[device], "its VIF moved to this network")
         else:
             yield CreatePort(object=port.vif, reason="its VIF is plugged", bridge=want.bridge, port=port)
+
+
+def _set(switch: SwitchView, port: PortView, now: PortView, reason: str) -> Step:
+    return SetPort(object=port.vif, reason=reason, bridge=switch.bridge, port=port, rate=now.rate, lock=now.lock, ethtool=now.ethtool)
 
 
 def _differs(want: PortView, have: PortView) -> str:
     if (want.mtu, want.up) != (have.mtu, have.up):
         return "MTU or state differ"
-    return "the rate that its VIF may send at" if want.lock == have.lock else "what its VIF is locked to"
+    if want.lock != have.lock:
+        return "what its VIF is locked to"
+    return "the rate that its VIF may send at" if want.rate != have.rate else TOLD
 
 
 def _stop_guests(guests: Iterable[tuple[GuestView | None, GuestView | None]]) -> Iterator[Step]:

@@ -119,6 +119,8 @@ def _text(value: Any) -> str:
             return "true" if value else "false"
         case tuple():
             return ", ".join(map(_text, value))
+        case Mapping():
+            return ", ".join(f"{name} {_text(part)}" for name, part in sorted(value.items()))
         case msgspec.Struct():
             return " ".join(f"{name} {_text(part)}" for name, part in msgspec.structs.asdict(value).items())
     return str(value)

@@ -3,14 +3,16 @@
 Each says for which object it is done (so that a failure finds its owner), and the equivalent command as text.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import ClassVar
 
 import msgspec
 
+from xenet.plan.ethtool import commands as ethtool_commands
+from xenet.plan.ethtool import to_tell
 from xenet.plan.limit import burst_of, limiter_of, queue_of
 from xenet.plan.lock import commands, elements
-from xenet.plan.view import AdvertisementsView, GuestView, LockView, PortView, RouteView, SwitchView, UplinkView
+from xenet.plan.view import AdvertisementsView, GuestView, LockView, PortView, RouteView, Settings, SwitchView, UplinkView
 
 
 class Step(msgspec.Struct, frozen=True, kw_only=True):
@@ -54,18 +56,22 @@ class CreateSwitch(Step, frozen=True, kw_only=True):
     @property
     def text(self) -> str:
         mac = f" address {self.switch.mac}" if self.switch.mac else ""
-        return f"ip link add {self.switch.bridge}{mac} mtu {self.switch.mtu} up type bridge forward_delay 0 mcast_snooping 0 no_linklocal_learn 1"
+        made = f"ip link add {self.switch.bridge}{mac} mtu {self.switch.mtu} up type bridge forward_delay 0 mcast_snooping 0 no_linklocal_learn 1"
+        return _all(made, *_told(self.switch.bridge, self.switch.ethtool, {}))
 
 
 class SetSwitch(Step, frozen=True, kw_only=True):
-    """MAC (where not empty), MTU, and up."""
+    """MAC (where not empty), MTU, up, and what its driver is told."""
 
     switch: SwitchView
+    ethtool: Settings = {}
+    """What its driver was told until then, as observed."""
 
     @property
     def text(self) -> str:
         mac = f" address {self.switch.mac}" if self.switch.mac else ""
-        return f"ip link set {self.switch.bridge}{mac} mtu {self.switch.mtu} up"
+        link = f"ip link set {self.switch.bridge}{mac} mtu {self.switch.mtu} up"
+        return _all(link, *_told(self.switch.bridge, self.switch.ethtool, self.ethtool))
 
 
 class DeleteSwitch(Step, frozen=True, kw_only=True):
@@ -78,14 +84,17 @@ class DeleteSwitch(Step, frozen=True, kw_only=True):
 
 class AttachUplink(Step, frozen=True, kw_only=True):
     """Put the NIC into the bridge, up, with its MTU and without addresses of its own; also mends a NIC that is there already.
-    The device of a VLAN or a tunnel is made, where it is not there."""
+    The device of a VLAN or a tunnel is made, where it is not there. Then the drivers are told."""
 
     bridge: str
     uplink: UplinkView
+    ethtool: Mapping[str, Settings] = {}
+    """What the NICs' drivers were told until then, those that somebody looked at."""
 
     @property
     def text(self) -> str:
-        return _all(*_made(self.uplink), f"ip link set {self.uplink.device} mtu {self.uplink.mtu} master {self.bridge} up")
+        told = (text for nic, settings in self.uplink.ethtool.items() for text in _told(nic, settings, self.ethtool.get(nic)))
+        return _all(*_made(self.uplink), f"ip link set {self.uplink.device} mtu {self.uplink.mtu} master {self.bridge} up", *told)
 
 
 def _made(uplink: UplinkView) -> Iterator[str]:
@@ -120,7 +129,8 @@ class CreatePort(Step, frozen=True, kw_only=True):
     @property
     def text(self) -> str:
         port = self.port
-        before, after = (*_limit(port, 0), *_lock(port, None)), f"master {self.bridge} {_state(port)}"
+        before = (*_told(port.device, port.ethtool, {}), *_limit(port, 0), *_lock(port, None))
+        after = f"master {self.bridge} {_state(port)}"
         if port.kind == "tap":
             return _all(f"ip tuntap add {port.device} mode tap", *before, f"ip link set {port.device} mtu {port.mtu} {after}")
         pair = f"ip link add {port.device} mtu {port.mtu} type veth peer name eth{port.index} address {port.mac} netns {port.vm}"
@@ -137,16 +147,22 @@ class SetPort(Step, frozen=True, kw_only=True):
     """The rate that it is limited to until then, as observed."""
     lock: LockView | None = None
     """What it is locked to until then, as observed."""
+    ethtool: Settings = {}
+    """What its driver was told until then, as observed."""
 
     @property
     def text(self) -> str:
         port = self.port
         link = f"ip link set {port.device} mtu {port.mtu} master {self.bridge} {_state(port)}"
-        return _all(*_lock(port, self.lock), link, *_limit(port, self.rate))
+        return _all(*_lock(port, self.lock), link, *_told(port.device, port.ethtool, self.ethtool), *_limit(port, self.rate))
 
 
 def _all(*commands: str) -> str:
     return " && ".join(commands)
+
+
+def _told(device: str, want: Settings, have: Settings | None) -> tuple[str, ...]:
+    return tuple(ethtool_commands(device, to_tell(want, have)))
 
 
 def _state(port: PortView) -> str:

@@ -4,12 +4,16 @@ It is ONE form for what is wanted and for what is observed, so the difference of
 """
 
 from collections.abc import Mapping
-from typing import Literal
+from typing import Literal, TypeAlias
 
 import msgspec
 
 from xenet.model.derived import BondMode, TunnelProtocol
 from xenet.model.guests import GuestKind
+
+Settings: TypeAlias = Mapping[str, str]
+"""What a driver is told, in ethtool's words: `gro` -> `off`. Wanted: what somebody asked for. Observed: those same words, each as it is;
+what the device cannot do, as it was asked for, so that wanted and observed can be equal."""
 
 
 class LockView(msgspec.Struct, frozen=True):
@@ -43,6 +47,8 @@ class PortView(msgspec.Struct, frozen=True):
     """Bytes a second that the guest may send; 0: no limit. Observed, -1 is a limit that is broken: it lets nothing pass, or not at that rate."""
     lock: LockView | None = None
     """None: the guest may send what it likes."""
+    ethtool: Settings = {}
+    """Of the device on the host."""
 
 
 def same_device(one: PortView, other: PortView) -> bool:
@@ -113,6 +119,9 @@ class UplinkView(msgspec.Struct, frozen=True):
         """Whether xenet makes the device, for this switch, and takes it away with it; a NIC is there by itself."""
         return bool(self.vlan or self.bond or self.tunnel)
 
+    ethtool: Mapping[str, Settings] = {}
+    """By NIC: the device itself, or each slave of the bond."""
+
 
 class RouteView(msgspec.Struct, frozen=True, order=True):
     """A route through a switch's own address. `destination` is a CIDR, 0.0.0.0/0 or ::/0 for the default."""
@@ -150,6 +159,8 @@ class SwitchView(msgspec.Struct, frozen=True):
     """Sorted; those of the kernel's own making (connected networks) left out."""
     advertisements: AdvertisementsView | None = None
     """None: they are ignored."""
+    ethtool: Settings = {}
+    """Of the bridge itself."""
 
 
 class GuestView(msgspec.Struct, frozen=True):

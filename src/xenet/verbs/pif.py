@@ -1,17 +1,19 @@
-"""PIF: plug and unplug."""
+"""PIF: plug, unplug, and the properties that its NIC has."""
 
 from xenet.model.change import Draft
-from xenet.model.errors import Failure
+from xenet.model.derived import Bond
+from xenet.model.errors import Failure, invalid_value
 from xenet.model.hidden import Operation
 from xenet.model.pif import PIF
 from xenet.model.state import PoolState
 from xenet.model.types import NULL, PIFRef
 from xenet.model.vif import VIF
 from xenet.model.vm import VM
+from xenet.verbs.allowed import check_unheld
 from xenet.verbs.attach import check_live
 from xenet.verbs.call import Call, Outcome, Work
 from xenet.verbs.registry import message
-from xenet.verbs.stack import access_pifs, level_mtu, want_plugged
+from xenet.verbs.stack import access_pifs, is_up, level_mtu, slaves_of, want_plugged
 
 
 @message("PIF")
@@ -51,6 +53,28 @@ def unplug(call: Call, self: PIFRef) -> Outcome:
             _set_attached(draft, each, False)
 
     return work.await_host(pif.host, [(each, "unplug") for each in going], done)
+
+
+@message("PIF")
+def set_property(call: Call, self: PIFRef, name: str, value: str) -> Outcome:
+    """`gro`, on or off: of a bond its slaves', too. Done when the host has done it. Raises INVALID_VALUE ["properties", "name = value"],
+    CANNOT_CHANGE_PIF_PROPERTIES [pif] for what is neither a bond nor a NIC on its own, PIF_UNMANAGED [pif], HOST_OFFLINE."""
+    pif = call.state.get(PIF, self)
+    if name != "gro" or value not in ("on", "off"):
+        raise invalid_value("properties", f"{name} = {value}")
+    bonds = call.state.where(Bond, "master", self)
+    if not (bonds or (pif.physical and pif.bond_slave_of == NULL)):
+        raise Failure("CANNOT_CHANGE_PIF_PROPERTIES", self)
+    if not pif.managed:
+        raise Failure("PIF_UNMANAGED", self)
+    check_unheld(call.state, pif)
+    work = Work(call)
+    for each in (pif, *(slave for bond in bonds for slave in slaves_of(call.state, bond))):
+        work.update(each, properties={**each.properties, name: value})
+    if not is_up(call.state, pif):
+        return work.outcome()
+    check_live(call.state, pif.host)
+    return work.await_host(pif.host, [(pif, "set_property")], lambda draft: None)
 
 
 def check_unpluggable(state: PoolState, pif: PIF) -> None:

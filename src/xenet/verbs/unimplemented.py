@@ -29,7 +29,6 @@ UNIMPLEMENTED: dict[str, dict[str, str]] = {
     },
     "PIF": {
         "pool_introduce": _POOL,
-        "set_property": _HOST,
     },
     "VLAN": {"pool_introduce": _POOL},
     "network_sriov": {"create": _SRIOV, "destroy": _SRIOV, "get_remaining_capacity": _SRIOV},
