@@ -27,7 +27,7 @@ def ref(number: int) -> str:
 
 
 def _default(field: Field) -> Any:
-    if field.default is None or field.default == ():
+    if field.default is None or field.default == () or field.type.kind == "datetime":
         return field.type.values[0] if field.type.kind == "enum" else _EMPTY[field.type.kind]
     return field.default
 

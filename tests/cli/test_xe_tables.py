@@ -18,7 +18,7 @@ REFERENCE = json.loads((Path(__file__).parents[1] / "reference" / "xe-commands.j
 RECORDS = {cls.xenapi: public_fields(cls) for cls in API}
 REMOVED = {cls.xenapi: cls.removed for cls in API}
 TABLES = {table.name: table for table in tables()}
-FLAGS = {"expensive", "case_insensitive", HIDDEN}
+FLAGS = {"expensive", "case_insensitive", "deprecated", HIDDEN}
 KINDS = {"string": "string", "int": "int", "bool": "bool", "ref": "ref"}
 
 NOT_OFFERED = {

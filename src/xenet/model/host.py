@@ -10,13 +10,22 @@ from xenet.model.types import (
     RO,
     RW,
     BackRef,
+    BlobRef,
+    CertificateRef,
     EnumName,
     FeatureRef,
+    HostCPURef,
+    HostCrashdumpRef,
     HostMetricsRef,
+    HostPatchRef,
     Init,
     PBDRef,
     PCIRef,
+    PGPURef,
+    PoolUpdateRef,
+    PUSBRef,
     Record,
+    SRRef,
     StrMap,
     StrSet,
     VMRef,
@@ -57,6 +66,39 @@ class Host(Record, frozen=True, kw_only=True):
     features: RO[tuple[FeatureRef, ...]] = ()
     multipathing: Init[bool] = False
     tls_verification_enabled: RO[bool] = False
+    # What follows xenet has no use for; clients read it unasked.
+    API_version_vendor_implementation: RO[StrMap] = EMPTY
+    bios_strings: RO[StrMap] = EMPTY
+    blobs: RO[Mapping[str, BlobRef]] = EMPTY
+    certificates: RO[tuple[CertificateRef, ...]] = ()
+    chipset_info: RO[StrMap] = EMPTY
+    cpu_configuration: RO[StrMap] = EMPTY
+    cpu_info: RO[StrMap] = EMPTY
+    crash_dump_sr: RW[SRRef] = NULL
+    crashdumps: RO[tuple[HostCrashdumpRef, ...]] = ()
+    display: RO[Annotated[Literal["enabled", "disable_on_reboot", "disabled", "enable_on_reboot"], EnumName("host_display")]] = "enabled"
+    external_auth_configuration: RO[StrMap] = EMPTY
+    external_auth_service_name: RO[str] = ""
+    external_auth_type: RO[str] = ""
+    guest_VCPUs_params: RW[StrMap] = EMPTY
+    ha_network_peers: RO[StrSet] = ()
+    ha_statefiles: RO[StrSet] = ()
+    host_CPUs: RO[tuple[HostCPURef, ...]] = ()
+    iscsi_iqn: RW[str] = ""
+    license_params: RO[StrMap] = EMPTY
+    license_server: RW[StrMap] = EMPTY
+    local_cache_sr: RO[SRRef] = NULL
+    logging: RW[StrMap] = EMPTY
+    memory_overhead: RO[int] = 0
+    patches: RO[tuple[HostPatchRef, ...]] = ()
+    PGPUs: RO[tuple[PGPURef, ...]] = ()
+    power_on_config: RO[StrMap] = EMPTY
+    power_on_mode: RO[str] = ""
+    PUSBs: RO[tuple[PUSBRef, ...]] = ()
+    sched_policy: RO[str] = ""
+    supported_bootloaders: RO[StrSet] = ()
+    suspend_image_sr: RW[SRRef] = NULL
+    updates: RO[tuple[PoolUpdateRef, ...]] = ()
 
 
 class HostMetrics(Record, frozen=True, kw_only=True):

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Annotated, Literal
 
-from xenet.model.types import EMPTY, RO, RW, EnumName, Hidden, HostRef, Record, SRRef, StrMap, StrSet
+from xenet.model.types import EMPTY, NULL, RO, RW, BlobRef, EnumName, Hidden, HostRef, Record, SRRef, StrMap, StrSet, VDIRef
 
 PoolOperation = Annotated[
     Literal[
@@ -54,6 +54,21 @@ class Pool(Record, frozen=True, kw_only=True):
     igmp_snooping_enabled: RO[bool] = False
     tls_verification_enabled: RO[bool] = False
     migration_compression: RW[bool] = False
+    # What follows xenet has no use for; clients read it unasked.
+    blobs: RO[Mapping[str, BlobRef]] = EMPTY
+    crash_dump_SR: RW[SRRef] = NULL
+    ha_cluster_stack: RO[str] = ""
+    ha_overcommitted: RO[bool] = False
+    ha_plan_exists_for: RO[int] = 0
+    ha_statefiles: RO[StrSet] = ()
+    health_check_config: RW[StrMap] = EMPTY
+    live_patching_disabled: RW[bool] = False
+    metadata_VDIs: RO[tuple[VDIRef, ...]] = ()
+    policy_no_vendor_device: RW[bool] = False
+    suspend_image_SR: RW[SRRef] = NULL
+    wlb_url: RO[str] = ""
+    wlb_username: RO[str] = ""
+    wlb_verify_cert: RW[bool] = False
 
     next_xapi: Hidden[int] = 0
     """The number of the next automatic bridge name; only grows, so that no name is ever given twice."""

@@ -4,23 +4,34 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Annotated, ClassVar, Literal
 
+from xenet.model.task import EPOCH
 from xenet.model.types import (
     EMPTY,
     NULL,
     RO,
     RW,
     BackRef,
+    BlobRef,
+    ConsoleRef,
+    CrashdumpRef,
     EnumName,
     Hidden,
     HostRef,
     Init,
+    PCIRef,
     Record,
+    SRRef,
     StrMap,
     StrSet,
     VBDRef,
+    VDIRef,
+    VGPURef,
+    VMApplianceRef,
     VMGuestMetricsRef,
     VMMetricsRef,
     VMRef,
+    VTPMRef,
+    VUSBRef,
 )
 
 PowerState = Annotated[Literal["Halted", "Paused", "Running", "Suspended"], EnumName("vm_power_state")]
@@ -130,6 +141,43 @@ class VM(Record, frozen=True, kw_only=True):
     blocked_operations: Init[Mapping[VMOperation, str]] = EMPTY
     has_vendor_device: Init[bool] = True
     domain_type: Init[DomainType] = "unspecified"
+    # What follows xenet has no use for; clients read it unasked.
+    appliance: RO[VMApplianceRef] = NULL
+    attached_PCIs: RO[tuple[PCIRef, ...]] = ()
+    bios_strings: RO[StrMap] = EMPTY
+    blobs: RO[Mapping[str, BlobRef]] = EMPTY
+    children: ClassVar[BackRef] = BackRef("VM", "parent")
+    consoles: RO[tuple[ConsoleRef, ...]] = ()
+    crash_dumps: RO[tuple[CrashdumpRef, ...]] = ()
+    generation_id: RO[str] = ""
+    hardware_platform_version: RO[int] = 0
+    is_default_template: RW[bool] = False
+    is_vmss_snapshot: RO[bool] = False
+    memory_overhead: RO[int] = 0
+    order: RO[int] = 0
+    parent: RO[VMRef] = NULL
+    PCI_bus: RW[str] = ""
+    PV_args: RW[str] = ""
+    PV_bootloader: RW[str] = ""
+    PV_bootloader_args: RW[str] = ""
+    PV_kernel: RW[str] = ""
+    PV_legacy_args: RW[str] = ""
+    PV_ramdisk: RW[str] = ""
+    reference_label: RO[str] = ""
+    requires_reboot: RO[bool] = False
+    shutdown_delay: RO[int] = 0
+    snapshot_info: RO[StrMap] = EMPTY
+    snapshot_time: RO[datetime] = EPOCH
+    start_delay: RO[int] = 0
+    suspend_SR: RW[SRRef] = NULL
+    suspend_VDI: RO[VDIRef] = NULL
+    transportable_snapshot_id: RO[str] = ""
+    user_version: RW[int] = 0
+    VCPUs_params: RW[StrMap] = EMPTY
+    version: RO[int] = 0
+    VGPUs: RO[tuple[VGPURef, ...]] = ()
+    VTPMs: RO[tuple[VTPMRef, ...]] = ()
+    VUSBs: RO[tuple[VUSBRef, ...]] = ()
 
     running_on: Hidden[HostRef] = NULL
     """Wanted: the host on which this VM shall run, as domain `domid`; null: nowhere."""

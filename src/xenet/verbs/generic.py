@@ -13,8 +13,14 @@ from xenet.verbs.query import matcher
 from xenet.verbs.registry import VOID, Message, Param, register
 
 STRING = APIType("string")
-SETTABLE = {("task", "other_config"), ("VM", "other_config"), ("VM", "platform"), ("VM", "blocked_operations")}
-"""Maps that the datamodel calls read-only, for which XenServer has setters all the same: xe and Xen Orchestra call them."""
+SETTABLE = {
+    ("task", "other_config"),
+    *(
+        ("VM", name)
+        for name in ("other_config", "platform", "blocked_operations", "appliance", "bios_strings", "order", "start_delay", "shutdown_delay")
+    ),
+}
+"""What the datamodel calls read-only, for which XenServer has setters all the same: xe and Xen Orchestra call them."""
 
 
 def view(state: PoolState, record: Record) -> dict[str, Any]:

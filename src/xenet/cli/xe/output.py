@@ -10,13 +10,13 @@ one escaped by a backslash. Plain messages vanish then.
 from collections.abc import Iterable, Sequence
 from typing import TextIO
 
-from xenet.cli.xe.fields import Column
+from xenet.cli.xe.fields import DEPRECATED, Column
 
 Line = tuple[str, str]
 
 
 def label(column: Column) -> str:
-    return f"{column.name} ({column.marker:>3})"
+    return f"{column.name} ({column.marker:>3}){' [DEPRECATED]' if DEPRECATED in column.flags else ''}"
 
 
 def layout(lines: Sequence[Line]) -> str:
