@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Writes the two lock files from pyproject.toml. `tools/lock.sh` keeps every pin that still fits; `tools/lock.sh --upgrade`
-# takes the newest of all. The locks hold for any CPython from 3.11 on and any Linux, and name no place to download from.
+# Writes the two lock files from pyproject.toml, and those of the published clients (tests/clients). `tools/lock.sh` keeps every pin that
+# still fits; `tools/lock.sh --upgrade` takes the newest of all; npm's lock is written anew by `npm install --package-lock-only` there. The locks hold for any CPython from 3.11 on and any Linux, and name no place to download from.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -18,12 +18,15 @@ compile() {
 # The whole set first, then the runtime as a part of it, so that both hold the same versions.
 compile pyproject.toml --group dev --output-file requirements-dev.lock "$@"
 compile pyproject.toml --constraints requirements-dev.lock --output-file requirements.lock "$@"
+clients=tests/clients
+compile $clients/requirements.in --output-file $clients/requirements.lock "$@"
+compile $clients/collections.in --no-deps --output-file $clients/collections.lock "$@"
 
-for lock in requirements.lock requirements-dev.lock; do
+for lock in requirements.lock requirements-dev.lock $clients/requirements.lock $clients/collections.lock; do
     if grep -n '://' "$lock"; then
         echo "lock: $lock names a place to download from" >&2
         exit 1
     fi
     sed -i -e "s/ ; implementation_name == 'cpython' and sys_platform == 'linux'//" \
-        -e "1i # Written by \`make lock\` from pyproject.toml; install with: pip install --require-hashes -r $lock" "$lock"
+        -e "1i # Written by \`make lock\`; install with: pip install --require-hashes -r $lock" "$lock"
 done
