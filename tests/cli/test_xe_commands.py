@@ -158,6 +158,18 @@ def test_fdb_list(xe: Runner) -> None:
     assert xe(f"{line} --minimal").out == "4a:00:00:00:00:47,4a:00:00:00:00:47\n"
 
 
+def test_mtu_list(xe: Runner) -> None:
+    entry = {"host": "host1", "device": "eth0", "owner": f"PIF {uuid(41)}", "mtu": "1500"}
+    xe.pool.results["network.get_mtus"] = [entry, {**entry, "device": "vif3.0", "owner": f"VIF {uuid(71)}", "mtu": "9000"}]
+    line = f"network-mtu-list uuid={uuid(31)}"
+    assert xe(line).out == (
+        f"DEVICE  HOST   OWNER                                     MTU\neth0    host1  PIF {uuid(41)}  1500\nvif3.0  host1  VIF {uuid(71)}  9000\n"
+    )
+    assert xe(f"{line} --minimal").out == "eth0,vif3.0\n"
+    assert xe(f"{line} size=9000 --minimal").out == "eth0\n"
+    assert xe(f"{line} size=1500 --minimal").out == ""
+
+
 def test_questions(xe: Runner) -> None:
     refused = xe("vm-uninstall vm=vm2", typed="no\n")
     assert refused.status == 1

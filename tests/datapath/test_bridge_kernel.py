@@ -430,3 +430,16 @@ def test_the_mark_is_what_the_documentation_says(host):
     assert links["xapi0"]["ifalias"] == switch_alias(NETWORKS[0], "eth0") == "xenet network=net-a uplink=eth0"
     assert links["vif1.0"]["ifalias"] == port_alias(port(1)) == f"xenet vif=vif-1-0 vm=vm-1 mac={port(1).mac}"
     assert "ifalias" not in links["eth0"] and links["eth0"]["group"] == "default"
+
+
+@needs_tap
+def test_what_a_nic_takes_at_most_is_a_fact(host):
+    host.ns.ip("tuntap", "add", "nic0", "mode", "tap")
+    host.ns.ip("link", "add", "nic1", "type", "ifb")
+    host.datapath.refresh()
+    told = {nic.device: nic.max_mtu for nic in host.datapath.nics(["eth0", "nic0", "nic1"])}
+    assert told == {link["ifname"]: link["max_mtu"] for link in host.json("link") if link["ifname"] in told}
+    assert (told["eth0"], told["nic1"]) == (65535, 0), "an ifb does not say"
+    view = structs.replace(switch(0, mtu=65530), uplink=UplinkView("nic0", 65530))
+    (failure,) = host.do(*diff_host(HostView({"xapi0": view}), HostView(host.datapath.switches())))
+    assert failure.text == f"MTU 65530 is more than nic0 takes, which is {told['nic0']}"

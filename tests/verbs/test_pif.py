@@ -11,6 +11,8 @@ from xenet.model.host import Host
 from xenet.model.network import Network
 from xenet.model.pif import PIF, PIFMetrics
 from xenet.model.types import Ref
+from xenet.model.vif import VIF
+from xenet.model.vm import VM
 from xenet.verbs.host import hello
 
 
@@ -221,3 +223,55 @@ def test_properties_of_a_bond_are_its_slaves_too(world, host):
     assert [world.get(PIF, ref).properties for ref in (master, *slaves)] == [{"gro": "off"}] * 3
     world.call("Bond.destroy", bond)
     assert [world.get(PIF, ref).properties for ref in slaves] == [{"gro": "off"}] * 2
+
+
+# --- MTU -------------------------------------------------------------------------------------------------------------------
+
+
+def small(world: World, host: Ref, **limits: int) -> None:
+    """What the NICs say that they take at most."""
+    nics = world.get(HostFacts, host).nics
+    world.report(host, nics=tuple(msgspec.structs.replace(nic, max_mtu=limits.get(nic.device, 0)) for nic in nics))
+
+
+def test_no_more_than_the_nic_takes(world, host, pif):
+    small(world, host, eth1=4000)
+    world.call("network.set_MTU", world.external(1), 9000)
+    text = "MTU 9000 is more than eth1 takes, which is 4000; set a smaller one, of the network or as other_config:mtu"
+    assert world.refusal("PIF.plug", pif) == ["PIF_CONFIGURATION_ERROR", pif, text]
+    world.call("PIF.set_other_config", pif, {"mtu": "4000"})
+    world.call("PIF.plug", pif)
+    assert world.get(PIF, pif).MTU == 4000
+
+
+def test_no_more_than_the_slowest_of_a_bond_takes(world, host):
+    small(world, host, eth0=9000, eth1=4000)
+    slaves = tuple(world.pif(host, world.external(n)) for n in (0, 1))
+    code, _, text = world.refusal("Bond.create", world.network(MTU=9000), slaves, "")
+    assert (code, "MTU 9000 is more than eth1 takes" in text) == ("PIF_CONFIGURATION_ERROR", True)
+
+
+def test_no_less_than_what_vifs_here_send(world, host, pif):
+    network = world.external(1)
+    world.call("network.set_MTU", network, 9000)
+    world.call("PIF.plug", pif)
+    _, (vif,) = world.running(network, on=host)
+    world.call("network.set_MTU", network, 1500)
+    code, _, text = world.refusal("PIF.plug", pif)
+    assert (code, "MTU 1500 is less than the 9000 of VIF" in text) == ("PIF_CONFIGURATION_ERROR", True)
+    world.call("VIF.unplug", vif)
+    world.call("PIF.plug", pif)
+    assert world.get(PIF, pif).MTU == 1500
+
+
+def test_the_places_of_a_network_and_what_they_take(world, host):
+    other = world.host("bb", "eth0")
+    network = world.external(0)
+    world.call("network.set_MTU", network, 9000)
+    world.call("PIF.plug", world.pif(host, network))
+    _, (vif,) = world.running(network, on=host)
+    rows = [(row["host"], row["device"], row["owner"].split()[0], row["mtu"]) for row in world.call("network.get_mtus", network)]
+    domid = world.get(VM, world.get(VIF, vif).VM).domid
+    assert rows == [("a", "eth0", "PIF", "9000"), ("a", f"tap{domid}.0", "VIF", "9000"), ("bb", "eth0", "PIF", "1500")]
+    assert world.call("network.get_mtus", world.network()) == []
+    assert world.refusal("network.get_mtus", other)[0] == "HANDLE_INVALID"

@@ -146,6 +146,40 @@ def test_an_mtu_that_is_none_is_ignored(world, host, mtu):
     assert vif(world, made).MTU == 1500
 
 
+def test_a_vif_follows_its_switch_until_the_pif_is_plugged_anew(world, host):
+    network, pif = world.external(0), world.pif(host, world.external(0))
+    world.call("network.set_MTU", network, 9000)
+    vm, (made,) = world.running(network, on=host)
+    assert vif(world, made).MTU == 1500, "larger frames would be lost at the NIC"
+    world.call("VM.hard_shutdown", vm)
+    world.call("PIF.unplug", pif)
+    world.call("VM.start", vm, False, False)
+    assert vif(world, made).MTU == 9000
+
+
+def test_an_mtu_of_its_own_that_the_switch_does_not_pass_is_refused(world, host):
+    vm, (inside, outside) = world.running(world.network(MTU=4000, name_label="in"), world.external(0), on=host)
+    for ref, text in ((inside, "is more than the 4000 that network in passes"), (outside, "is more than the 1500 that eth0 passes on a")):
+        world.call("VIF.unplug", ref)
+        world.call("VIF.set_other_config", ref, {"mtu": "9000"})
+        before = world.state
+        code, said = world.refusal("VIF.plug", ref)
+        assert (code, text in said, world.state) == ("OPERATION_NOT_ALLOWED", True, before)
+    world.call("VM.hard_shutdown", vm)
+    assert world.refusal("VM.start", vm, False, False)[0] == "OPERATION_NOT_ALLOWED"
+    world.call("network.set_MTU", world.external(0), 9000)
+    world.call("VIF.set_other_config", inside, {"mtu": "4000"})
+    world.call("PIF.unplug", world.pif(host, world.external(0)))
+    world.call("VM.start", vm, False, False)
+    assert (vif(world, inside).MTU, vif(world, outside).MTU) == (4000, 9000)
+
+
+def test_a_move_to_where_its_own_mtu_does_not_pass_is_refused(world, host):
+    _, (made,) = world.running(world.network(MTU=9000), on=host)
+    world.call("VIF.set_other_config", made, {"mtu": "4000"})
+    assert world.refusal("VIF.move", made, world.external(0))[0] == "OPERATION_NOT_ALLOWED"
+
+
 @pytest.mark.parametrize("verb", ["plug", "unplug", "unplug_force"])
 def test_a_vm_that_does_not_run(world, host, verb):
     vm = world.vm()

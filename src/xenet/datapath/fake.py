@@ -203,6 +203,8 @@ class FakeDatapath:
             raise Refused(f"{device} exists and is another's")
         if vlan and step.uplink.mtu > self.hardware[nic].mtu:
             raise Refused("Numerical result out of range")
+        if not vlan and nic in self.hardware and 0 < self.hardware[nic].max_mtu < step.uplink.mtu:
+            raise Refused(f"MTU {step.uplink.mtu} is more than {nic} takes, which is {self.hardware[nic].max_mtu}")
         if master := self.foreign_master(device):
             raise Refused(f"{device} belongs to {master}, which is not xenet's")
         for other in list(self.state.values()):

@@ -21,7 +21,7 @@ EUI64, NO_ADDRESS = 0, 1
 """addr_gen_mode: a link-local address from the MAC (the kernel's default), or none at all."""
 
 _ADDRESS, _IFNAME, _MTU, _LINK, _MASTER, _LINKINFO, _IFALIAS, _AF_SPEC, _GROUP = 1, 3, 4, 5, 10, 18, 20, 26, 27
-_NET_NS_FD, _EXT_MASK, _CARRIER, _PARENT_NAME, _PARENT_BUS = 28, 29, 33, 56, 57
+_NET_NS_FD, _EXT_MASK, _CARRIER, _MAX_MTU, _PARENT_NAME, _PARENT_BUS = 28, 29, 33, 51, 56, 57
 _INFO_KIND, _INFO_DATA, _VETH_PEER, _BR_FORWARD_DELAY, _BR_MCAST_SNOOPING, _BR_OPTIONS = 1, 2, 1, 1, 23, 46
 _ADDR_GEN_MODE, _SKIP_STATS, _INET6_CONF = 8, 8, 2
 _VLAN_ID = 1
@@ -58,6 +58,8 @@ class Link(msgspec.Struct, frozen=True):
     """Of a VLAN's device, its tag; of a VXLAN's, its VNI."""
     local: str = ""
     """Of a VXLAN's device, the address that its packets come from."""
+    max_mtu: int = 0
+    """What the driver takes at most; 0: it does not say."""
 
 
 class GuestEnd(NamedTuple):
@@ -188,6 +190,7 @@ def parse_link(message: bytes) -> Link:
         _advertisements(found[_AF_SPEC]) if _AF_SPEC in found and found.get(_LINKINFO, b"").find(b"bridge\0") >= 0 else None,
         f"{as_text(get(_PARENT_BUS, b''))} {as_text(found[_PARENT_NAME])}" if _PARENT_NAME in found else "",
         *_stacked(kind_of, info),
+        max_mtu=as_u32(get(_MAX_MTU, b"")),
     )
 
 
@@ -210,4 +213,4 @@ def _advertisements(families: bytes) -> AdvertisementsView | None:
     return AdvertisementsView(autoconf=bool(values[_AUTOCONF]), router=bool(values[_ACCEPT_DEFAULT]))
 
 
-_READ = frozenset({_ADDRESS, _IFNAME, _MTU, _LINK, _MASTER, _LINKINFO, _IFALIAS, _GROUP, _CARRIER, _PARENT_NAME, _PARENT_BUS, _AF_SPEC})
+_READ = frozenset({_ADDRESS, _IFNAME, _MTU, _LINK, _MASTER, _LINKINFO, _IFALIAS, _GROUP, _CARRIER, _PARENT_NAME, _PARENT_BUS, _AF_SPEC, _MAX_MTU})

@@ -48,6 +48,7 @@ def _facts(table: Table, ioctl: socket.socket, link: Link) -> NIC:
         device=link.name,
         mac=link.mac,
         mtu=link.mtu,
+        max_mtu=link.max_mtu,
         carrier=link.carrier and link.up,
         speed=speed,
         duplex=duplex,

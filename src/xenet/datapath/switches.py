@@ -120,12 +120,22 @@ class Switches:
         if nic is None:
             raise Refused(f"there is no NIC {want.device}")
         if nic.mtu != want.mtu:  # many a driver resets its NIC for this
-            self._kernel.run(set_link(nic.index, mtu=want.mtu))
-            self._kernel.drain()
+            self._resize(nic, want.mtu)
         self._quieten(nic.index, want.mtu)
         self._name_uplink(bridge, want.device)
         self._kernel.run(set_link(nic.index, master=bridge.index, up=want.up))
         self._tell(want.ethtool)
+
+    def _resize(self, nic: Link, mtu: int) -> None:
+        if 0 < nic.max_mtu < mtu:
+            raise Refused(f"MTU {mtu} is more than {nic.name} takes, which is {nic.max_mtu}")
+        try:
+            self._kernel.run(set_link(nic.index, mtu=mtu))
+        except NetlinkError as error:
+            if error.errno not in (errno.EINVAL, errno.ERANGE):
+                raise
+            raise Refused(f"{nic.name} does not take MTU {mtu}: {error.strerror}") from error
+        self._kernel.drain()
 
     def _device(self, want: UplinkView) -> Link | None:
         """The NIC, or the device that stands for the VLAN or the tunnel, made where it is not there."""

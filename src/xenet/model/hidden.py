@@ -55,6 +55,8 @@ class NIC(msgspec.Struct, frozen=True):
     device: str
     mac: str
     mtu: int = 1500
+    max_mtu: int = 0
+    """What the NIC takes at most, 0 when it does not say."""
     carrier: bool = False
     speed: int = 0
     duplex: bool = False

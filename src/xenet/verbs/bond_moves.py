@@ -111,7 +111,7 @@ def move_vifs(work: Work, before: PoolState, networks: Sequence[Ref], target: PI
     network = work.state.get(Network, target.network)
     moved: list[Record] = []
     for vif in local_vifs(before, target.host, networks):
-        mtu = port_mtu(work.state, vif, network) if vif.plugged else vif.MTU
+        mtu = port_mtu(work.state, vif, network, target.host) if vif.plugged else vif.MTU
         moved.append(work.update(vif, network=target.network, MTU=mtu))
     return moved
 

@@ -1,6 +1,6 @@
 """Importing this module enters every pure message into the register."""
 
-from xenet.verbs import addresses, bond, host, inspect, locking, management, message, network, nics, pif, task, tunnel, vif, vlan, vm
+from xenet.verbs import addresses, bond, host, inspect, locking, management, message, network, nics, pif, sizes, task, tunnel, vif, vlan, vm
 from xenet.verbs.empty import register_empty
 from xenet.verbs.generic import register_generic
 from xenet.verbs.registry import MESSAGES
@@ -17,6 +17,7 @@ __all__ = [
     "network",
     "nics",
     "pif",
+    "sizes",
     "task",
     "tunnel",
     "vif",

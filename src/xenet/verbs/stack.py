@@ -7,12 +7,15 @@ import msgspec
 
 from xenet.model.change import Draft
 from xenet.model.derived import VLAN, Bond, Tunnel, TunnelProtocol
-from xenet.model.errors import Failure
+from xenet.model.errors import Failure, not_allowed
+from xenet.model.hidden import HostFacts
+from xenet.model.host import Host
 from xenet.model.network import Network
-from xenet.model.pif import PIF
+from xenet.model.pif import PIF, device_name
 from xenet.model.state import PoolState
 from xenet.model.types import Ref
 from xenet.model.vif import VIF
+from xenet.model.vm import VM
 
 OVERHEAD: Mapping[TunnelProtocol, int] = {"vxlan": 50, "gre": 42}
 """Octets by which a tunnel's frames are larger than what they carry: RFC 7348, RFC 2890 with a key, over IPv4."""
@@ -66,13 +69,26 @@ def access_pifs(state: PoolState, pif: PIF) -> list[PIF]:
 def configured_mtu(other_config: Mapping[str, str], network: Network) -> int:
     """What a PIF or VIF gets when it is plugged: its other_config:mtu if that is a size that Ethernet can have, else the network's.
     In bytes, without the Ethernet header."""
+    return own_mtu(other_config) or network.MTU
+
+
+def own_mtu(other_config: Mapping[str, str]) -> int:
+    """0: none, or none that Ethernet can have."""
     own = other_config.get("mtu", "")
-    return int(own) if re.fullmatch("[0-9]{2,5}", own) else network.MTU
+    return int(own) if re.fullmatch("[0-9]{2,5}", own) else 0
 
 
-def port_mtu(state: PoolState, vif: VIF, network: Network) -> int:
-    """What a VIF gets when it is plugged into this network."""
-    return configured_mtu(vif.other_config, msgspec.structs.replace(network, MTU=tunnelled_mtu(state, network)))
+def port_mtu(state: PoolState, vif: VIF, network: Network, host: Ref) -> int:
+    """What a VIF gets when it is plugged into this network there: its other_config:mtu, else the network's MTU, or less where the switch
+    has still another one. Raises OPERATION_NOT_ALLOWED [text] where its own is more than passes: those frames would be lost without a word."""
+    pif = next((pif for pif in state.where(PIF, "network", network.ref) if pif.host == host and pif.managed), None)
+    passes = pif.MTU if pif and pif.plugged else tunnelled_mtu(state, network)
+    own = own_mtu(vif.other_config)
+    if own > passes:
+        place = f"{device_name(pif)} passes on {state.get(Host, host).name_label}" if pif else f"network {network.name_label} passes"
+        text = f"MTU {own} of VIF {vif.uuid} (other_config:mtu) is more than the {passes} that {place}"
+        raise not_allowed(f"{text}; set a smaller one, or raise the network's MTU {'and plug that PIF again' if pif else 'first'}")
+    return own or min(tunnelled_mtu(state, network), passes)
 
 
 def tunnelled_mtu(state: PoolState, network: Network) -> int:
@@ -115,7 +131,9 @@ def _want_transport(draft: Draft, transport: PIF) -> None:
 
 def check_mtu(state: PoolState, pif: PIF, mtu: int) -> None:
     """A VLAN's frames go through the device below, so that one takes frames as large: the kernel refuses another MTU, or cuts the upper
-    one's down without a word. Raises PIF_CONFIGURATION_ERROR [pif, text]."""
+    one's down without a word. A NIC takes what it was built for, and no less may pass than what VIFs send. Raises
+    PIF_CONFIGURATION_ERROR [pif, text]."""
+    check_nics(state, pif, mtu)
     lower = lower_pif(state, pif)
     if lower is not None and mtu > lower.MTU:
         raise too_large(pif.ref, f"VLAN {pif.VLAN}", mtu, lower)
@@ -131,6 +149,21 @@ def check_mtu(state: PoolState, pif: PIF, mtu: int) -> None:
     for upper in vlan_pifs(state, pif):
         if upper.plugged and mtu < upper.MTU:
             raise Failure("PIF_CONFIGURATION_ERROR", pif.ref, f"MTU {mtu} is less than the {upper.MTU} of VLAN {upper.VLAN} on {pif.device}")
+    for vif in state.where(VIF, "network", pif.network):
+        if vif.plugged and mtu < vif.MTU and state.get(VM, vif.VM).running_on == pif.host:
+            text = f"MTU {mtu} is less than the {vif.MTU} of VIF {vif.uuid}, whose larger frames would be lost; unplug that one first"
+            raise Failure("PIF_CONFIGURATION_ERROR", pif.ref, text)
+
+
+def check_nics(state: PoolState, pif: PIF, mtu: int) -> None:
+    """Raises PIF_CONFIGURATION_ERROR [pif, text] where a NIC below takes no frames as large."""
+    slaves = (slave for bond in state.where(Bond, "master", pif.ref) for slave in slaves_of(state, bond))
+    devices = {nic.device for nic in (pif, *slaves) if nic.physical}
+    facts = state.find(HostFacts, pif.host)
+    for nic in facts.nics if facts else ():
+        if nic.device in devices and 0 < nic.max_mtu < mtu:
+            text = f"MTU {mtu} is more than {nic.device} takes, which is {nic.max_mtu}; set a smaller one, of the network or as other_config:mtu"
+            raise Failure("PIF_CONFIGURATION_ERROR", pif.ref, text)
 
 
 def too_large(blamed: Ref, what: str, mtu: int, lower: PIF) -> Failure:

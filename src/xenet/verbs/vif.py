@@ -79,7 +79,8 @@ def destroy(call: Call, self: VIFRef) -> Outcome:
 
 @message("VIF")
 def plug(call: Call, self: VIFRef) -> Outcome:
-    """Attach to the running VM: its host brings the network up and makes the device a port of its switch."""
+    """Attach to the running VM: its host brings the network up and makes the device a port of its switch. Raises, beside what all plugs do,
+    OPERATION_NOT_ALLOWED [text] where the VIF's own MTU is more than the network passes there."""
     vif = call.state.get(VIF, self)
     check_vif(call.state, vif, "plug")
     vm = call.state.get(VM, vif.VM)
@@ -88,7 +89,7 @@ def plug(call: Call, self: VIFRef) -> Outcome:
     check_reach(call, host, network)
     work = Work(call)
     bring_up(work, host, network)
-    work.update(vif, plugged=True, MTU=port_mtu(call.state, vif, network))
+    work.update(vif, plugged=True, MTU=port_mtu(work.state, vif, network, host))
     return work.await_host(host, [(vif, "plug")], lambda draft: set_attached(draft, [vif], True))
 
 
@@ -141,5 +142,5 @@ def move(call: Call, self: VIFRef, network: NetworkRef) -> Outcome:
     check_reach(call, vm.resident_on, target)
     bring_up(work, vm.resident_on, target)
     work.keep(call.state.get(Network, vif.network))
-    work.update(vif, network=network, MTU=port_mtu(call.state, vif, target))
+    work.update(vif, network=network, MTU=port_mtu(work.state, vif, target, vm.resident_on))
     return work.await_host(vm.resident_on, [(vif, "plug")], lambda draft: set_attached(draft, [vif], True))

@@ -117,7 +117,7 @@ def _boot(call: Call, vm: VM, host: Ref, operation: str) -> Outcome:
     work = Work(call)
     for network in vm_networks(call.state, vm):
         bring_up(work, host, network)
-    vifs = _plug_all(work, vm)
+    vifs = _plug_all(work, vm, host)
     coming = host if vm.resident_on == NULL else NULL
     work.update(vm, running_on=host, domid=take_domid(work), scheduled_to_be_resident_on=coming)
 
@@ -129,10 +129,10 @@ def _boot(call: Call, vm: VM, host: Ref, operation: str) -> Outcome:
     return work.await_host(host, _locked(vm, operation, vifs, "attach"), done)
 
 
-def _plug_all(work: Work, vm: VM) -> list[VIF]:
+def _plug_all(work: Work, vm: VM, host: Ref) -> list[VIF]:
     """Every VIF of a VM that boots is plugged, one unplugged earlier too, as in XenServer."""
     vifs = work.state.where(VIF, "VM", vm.ref)
-    return [work.update(vif, plugged=True, MTU=port_mtu(work.state, vif, work.state.get(Network, vif.network))) for vif in vifs]
+    return [work.update(vif, plugged=True, MTU=port_mtu(work.state, vif, work.state.get(Network, vif.network), host)) for vif in vifs]
 
 
 def take_domid(work: Work) -> int:

@@ -8,6 +8,7 @@ from xenet.cli.xe.context import Context
 from xenet.model.errors import Failure
 
 Values = Mapping[str, Any]
+MTU_COLUMNS = ("device", "host", "owner", "mtu")
 FDB_COLUMNS = ("mac", "host", "port", "owner", "age", "local")
 
 
@@ -29,6 +30,14 @@ def network_fdb_list(ctx: Context, values: Values) -> None:
     entries: list[Mapping[str, str]] = ctx.call("network.get_fdb", values["uuid"])
     rows = [[str(entry.get(name, "")) for name in FDB_COLUMNS] for entry in entries]
     ctx.out.table([name.upper() for name in FDB_COLUMNS], sorted(rows, key=lambda row: (row[1], row[2], row[0])))
+
+
+def network_mtu_list(ctx: Context, values: Values) -> None:
+    """xenet's own: a table; --minimal gives the devices."""
+    size = int(values["size"])
+    entries: list[Mapping[str, str]] = ctx.call("network.get_mtus", values["uuid"])
+    rows = [[entry[name] for name in MTU_COLUMNS] for entry in entries if not size or int(entry["mtu"]) < size]
+    ctx.out.table([name.upper() for name in MTU_COLUMNS], rows)
 
 
 def vif_create(ctx: Context, values: Values) -> None:

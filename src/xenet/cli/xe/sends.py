@@ -32,6 +32,12 @@ _NETWORKS = (
         (Arg("uuid", "ref network"),),
         run="networks.network_fdb_list",
     ),
+    Command(
+        "network-mtu-list",
+        "Show what every device of a network takes, in bytes without the Ethernet header; size= shows those that drop such frames.",
+        (Arg("uuid", "ref network"), Arg("size", "int", "0")),
+        run="networks.network_mtu_list",
+    ),
 )
 
 _VIFS = (
