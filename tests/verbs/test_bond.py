@@ -204,6 +204,37 @@ def test_what_is_not_there(world, host, eth, network):
     assert world.refusal("Bond.destroy", ABSENT) == ["HANDLE_INVALID", "Bond", ABSENT]
 
 
+@pytest.mark.parametrize("leaving", ["VLAN.destroy", "Bond.destroy", "tunnel.destroy", "PIF.forget"])
+def test_a_network_that_a_pif_may_come_back_to_gets_no_other(world, host, eth, network, leaving):
+    static(world, eth[2])
+    made = {
+        "VLAN.destroy": lambda: world.call("VLAN.create", eth[2], 42, network),
+        "Bond.destroy": lambda: bonded(world, network, eth[2])[0],
+        "tunnel.destroy": lambda: world.call("tunnel.create", eth[2], network, "vxlan"),
+        "PIF.forget": lambda: eth[2],
+    }
+    on = world.external(2) if leaving == "PIF.forget" else network
+    world.start(leaving, made[leaving]())
+    for call in (
+        ("Bond.create", on, (eth[0],), "", "balance-slb", {}),
+        ("VLAN.create", eth[0], 7, on),
+        ("tunnel.create", eth[0], on, "vxlan"),
+    ):
+        assert world.refusal(*call)[:3] == ["OTHER_OPERATION_IN_PROGRESS", "network", on], call
+    world.report(host)
+    world.call("VLAN.create", eth[0], 7, on)
+
+
+def test_a_nic_whose_network_has_a_bond_by_now_is_left_alone(world, host, eth):
+    world.call("PIF.forget", eth[2])
+    _, master = bonded(world, world.external(2), eth[0], eth[1])
+    assert world.refusal("PIF.introduce", host, "", "eth2", True) == ["NETWORK_ALREADY_CONNECTED", host, master.ref]
+    world.call("PIF.scan", host)
+    world.host("a", "eth0", "eth1", "eth2")
+    assert [pif.device for pif in world.state.where(PIF, "host", host) if pif.device == "eth2"] == []
+    assert world.get(PIF, world.call("PIF.introduce", host, "", "eth2", False)).managed is False
+
+
 def test_no_bond_of_bonds(world, host, eth, network):
     ref, master = bonded(world, network, eth[0])
     assert world.refusal("Bond.create", world.network(), (master.ref, eth[1]), "", "balance-slb", {}) == ["PIF_ALREADY_BONDED", master.ref]

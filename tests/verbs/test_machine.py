@@ -292,10 +292,8 @@ class HostsWithNics(Hosts):
         self.attempt("PIF.scan", self.any(Host, n))
 
 
-class HostsWithBonds(Hosts):
+class HostsWithBonds(HostsWithNics):
     """While NICs are bonded and set free again, with VLANs on either. A network may fall apart: on the other host its NIC is no bond's."""
-
-    whole = False
 
     @initialize()
     def begin(self) -> None:

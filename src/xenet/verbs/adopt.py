@@ -3,6 +3,7 @@
 from datetime import datetime
 
 from xenet.model.derived import Bond
+from xenet.model.errors import Failure
 from xenet.model.hidden import NIC, HostFacts
 from xenet.model.netmask import netmask_of
 from xenet.model.network import Network
@@ -10,7 +11,7 @@ from xenet.model.pif import PIF, PIFMetrics
 from xenet.model.state import PoolState
 from xenet.model.task import EPOCH
 from xenet.model.types import Ref
-from xenet.verbs.attach import hosts_using
+from xenet.verbs.attach import check_unconnected, hosts_using
 from xenet.verbs.call import Work
 from xenet.verbs.management import move_management
 
@@ -31,11 +32,27 @@ def adopt_nics(work: Work, host: Ref) -> None:
     none."""
     facts = work.state.get(HostFacts, host)
     known = {pif.device for pif in work.state.where(PIF, "host", host) if pif.physical}
-    new = [nic for nic in facts.nics if nic.device not in known and nic.device not in facts.forgotten]
+    free = [nic for nic in facts.nics if nic.device not in known and nic.device not in facts.forgotten]
+    new = [nic for nic in free if has_place(work.state, host, nic)]
     made = [(introduce_nic(work, host, nic), nic) for nic in new]
     brought = [_take_over(work, pif, nic) for pif, nic in made if nic.addresses]
     if brought and not any(pif.management for pif in work.state.where(PIF, "host", host)):
         move_management(work, min(brought, key=lambda pif: not pif.gateway))
+
+
+def check_place(state: PoolState, host: Ref, nic: NIC) -> None:
+    """While a NIC was forgotten, a VLAN or a bond may have come to its network. Raises NETWORK_ALREADY_CONNECTED [host, pif],
+    OTHER_OPERATION_IN_PROGRESS."""
+    for network in state.where(Network, "bridge", external_bridge(nic.device)):
+        check_unconnected(state, network, host)
+
+
+def has_place(state: PoolState, host: Ref, nic: NIC) -> bool:
+    try:
+        check_place(state, host, nic)
+    except Failure:
+        return False
+    return True
 
 
 def introduce_nic(work: Work, host: Ref, nic: NIC, *, plugged: bool = True, managed: bool = True) -> PIF:

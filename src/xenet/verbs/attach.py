@@ -19,6 +19,14 @@ def find_pif(state: PoolState, network: Ref, host: Ref) -> PIF | None:
     return next((pif for pif in state.where(PIF, "network", network) if pif.host == host), None)
 
 
+def check_unconnected(state: PoolState, network: Network, host: Ref) -> None:
+    """One PIF a network and host, one that may yet come back counted. Raises NETWORK_ALREADY_CONNECTED [host, pif],
+    OTHER_OPERATION_IN_PROGRESS."""
+    if (there := find_pif(state, network.ref, host)) is not None:
+        raise Failure("NETWORK_ALREADY_CONNECTED", host, there.ref)
+    check_unleft(state, network, host)
+
+
 def sees(state: PoolState, host: Ref, network: Network) -> bool:
     """Whether a VM on this host can be on this network.
 

@@ -10,7 +10,7 @@ from xenet.model.network import Network
 from xenet.model.pif import PIF
 from xenet.model.state import PoolState
 from xenet.model.types import EMPTY, NULL, Ref, StrMap
-from xenet.verbs.attach import find_pif
+from xenet.verbs.attach import check_unconnected
 from xenet.verbs.bond_properties import check_property
 from xenet.verbs.stack import has_address
 from xenet.verbs.vif import check_mac
@@ -72,8 +72,7 @@ def _check_network(state: PoolState, wish: Wish) -> None:
     network = wish.network
     if not network.managed:
         raise Failure("NETWORK_UNMANAGED", network.ref)
-    if (there := find_pif(state, network.ref, wish.host)) is not None:
-        raise Failure("NETWORK_ALREADY_CONNECTED", wish.host, there.ref)
+    check_unconnected(state, network, wish.host)
     if any(stands_on_another(state, pif) for pif in state.where(PIF, "network", network.ref)):
         raise Failure("NETWORK_INCOMPATIBLE_WITH_BOND", network.ref)
 

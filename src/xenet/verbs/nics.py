@@ -11,9 +11,9 @@ from xenet.model.host import Host
 from xenet.model.network import Network
 from xenet.model.pif import PIF, IPMode, IPv6Mode, PIFMetrics
 from xenet.model.types import EMPTY, NULL, BondRef, HostRef, NetworkRef, PIFRef, PrimaryAddressType, Ref, StrMap, StrSet, VLANRef
-from xenet.verbs.adopt import introduce_nic, new_metrics
+from xenet.verbs.adopt import check_place, has_place, introduce_nic, new_metrics
 from xenet.verbs.allowed import check_unheld
-from xenet.verbs.attach import check_live, find_pif
+from xenet.verbs.attach import check_live, check_unconnected
 from xenet.verbs.call import Call, Outcome, Work
 from xenet.verbs.registry import message
 from xenet.verbs.unmanaged import note_unmanaged
@@ -22,12 +22,13 @@ from xenet.verbs.vif import check_mac
 
 @message("PIF", needs_facts=True)
 def scan(call: Call, host: HostRef) -> Outcome:
-    """A PIF, not plugged, for each NIC of the host that has none, one forgotten earlier too. PIFs of NICs that are gone stay."""
+    """A PIF, not plugged, for each NIC of the host that has none, one forgotten earlier too. PIFs of NICs that are gone stay, and a NIC
+    whose network has another PIF here by now is left alone."""
     work = Work(call)
     facts = _facts(call, host)
     known = _physical_devices(call, host)
     for nic in facts.nics:
-        if nic.device not in known:
+        if nic.device not in known and has_place(call.state, host, nic):
             introduce_nic(work, host, nic, plugged=False)
     _remember(work, host, tuple(name for name in facts.forgotten if name not in {nic.device for nic in facts.nics}))
     return work.outcome()
@@ -36,7 +37,8 @@ def scan(call: Call, host: HostRef) -> Outcome:
 @message("PIF", PIFRef, needs_facts=True)
 def introduce(call: Call, host: HostRef, MAC: str, device: str, managed: bool = True) -> Outcome:
     """A PIF, not plugged, for one NIC. Unmanaged: xenet knows it and keeps its hands off, and the addresses that the device has by itself
-    show. An empty MAC: whichever the device has."""
+    show. An empty MAC: whichever the device has. Raises MAC_INVALID [mac], DUPLICATE_PIF_DEVICE_NAME [device],
+    COULD_NOT_FIND_NETWORK_INTERFACE_WITH_SPECIFIED_DEVICE_NAME_AND_MAC_ADDRESS [device, mac], NETWORK_ALREADY_CONNECTED [host, pif]."""
     mac = MAC.lower()
     if mac:
         check_mac(mac)
@@ -46,6 +48,8 @@ def introduce(call: Call, host: HostRef, MAC: str, device: str, managed: bool = 
     nic = next((nic for nic in facts.nics if nic.device == device and mac in ("", nic.mac)), None)
     if nic is None:
         raise Failure("COULD_NOT_FIND_NETWORK_INTERFACE_WITH_SPECIFIED_DEVICE_NAME_AND_MAC_ADDRESS", device, mac)
+    if managed:
+        check_place(call.state, host, nic)
     work = Work(call)
     pif = introduce_nic(work, host, nic, plugged=False, managed=managed)
     _remember(work, host, tuple(name for name in facts.forgotten if name != device))
@@ -140,14 +144,12 @@ def db_introduce(  # noqa: PLR0913 - XenServer's parameters
     """The records alone, unplugged: nothing on the host changes. bond_slave_of is ignored, as in XenServer, and so is management: a host
     is reached where management_reconfigure says.
     Raises DUPLICATE_PIF_DEVICE_NAME [device], NETWORK_ALREADY_CONNECTED [host, pif]."""
-    call.state.get(Network, network)
+    on = call.state.get(Network, network)
     if physical and device in _physical_devices(call, host):
         raise Failure("DUPLICATE_PIF_DEVICE_NAME", device)
     if VLAN_master_of != NULL:
         call.state.get(VLANRecord, VLAN_master_of)
-    taken = find_pif(call.state, network, host)
-    if taken is not None:
-        raise Failure("NETWORK_ALREADY_CONNECTED", host, taken.ref)
+    check_unconnected(call.state, on, host)
     work = Work(call)
     nic = next((nic for nic in _facts(call, host).nics if nic.device == device), None)
     metrics = work.put(new_metrics(call.entropy.uuid(), nic or NIC(device=device, mac=MAC)))

@@ -13,7 +13,7 @@ from xenet.model.pool import Pool
 from xenet.model.state import PoolState
 from xenet.model.types import NULL, NetworkRef, PIFRef, Ref, TunnelRef
 from xenet.verbs.allowed import check_unheld
-from xenet.verbs.attach import check_live, find_pif
+from xenet.verbs.attach import check_live, check_unconnected
 from xenet.verbs.call import Call, Entropy, Outcome, Work
 from xenet.verbs.pif import check_unpluggable
 from xenet.verbs.registry import message
@@ -109,8 +109,7 @@ def _check(state: PoolState, transport: PIF, network: Network, protocol: TunnelP
     """In XenServer's order."""
     if not network.managed:
         raise Failure("NETWORK_UNMANAGED", network.ref)
-    if (there := find_pif(state, network.ref, transport.host)) is not None:
-        raise Failure("NETWORK_ALREADY_CONNECTED", transport.host, there.ref)
+    check_unconnected(state, network, transport.host)
     _check_transport(state, transport)
     if any(not state.back(pif.ref, PIF.tunnel_access_PIF_of) for pif in state.where(PIF, "network", network.ref)):
         raise Failure("NETWORK_INCOMPATIBLE_WITH_TUNNEL", network.ref)

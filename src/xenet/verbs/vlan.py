@@ -13,7 +13,7 @@ from xenet.model.state import PoolState
 from xenet.model.types import NULL, HostRef, NetworkRef, PIFRef, Ref, VLANRef
 from xenet.model.vif import VIF
 from xenet.verbs.allowed import check_unheld
-from xenet.verbs.attach import check_live, find_pif, is_live
+from xenet.verbs.attach import check_live, check_unconnected, find_pif, is_live
 from xenet.verbs.call import Call, Outcome, Work
 from xenet.verbs.pif import check_unpluggable
 from xenet.verbs.registry import message
@@ -152,8 +152,7 @@ def _check(state: PoolState, lower: PIF, tag: int, network: Network) -> None:
     """In XenServer's order; the last one is ours, since nothing may be lost silently."""
     if not network.managed:
         raise Failure("NETWORK_UNMANAGED", network.ref)
-    if (there := find_pif(state, network.ref, lower.host)) is not None:
-        raise Failure("NETWORK_ALREADY_CONNECTED", lower.host, there.ref)
+    check_unconnected(state, network, lower.host)
     _check_lower(state, lower)
     if any(pif.VLAN_master_of == NULL for pif in state.where(PIF, "network", network.ref)):
         raise Failure("NETWORK_INCOMPATIBLE_WITH_VLAN_ON_BRIDGE", network.ref)
