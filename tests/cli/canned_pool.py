@@ -136,7 +136,11 @@ class CannedPool:
     def __init__(self) -> None:
         self.records = build()
         self.calls: list[tuple[Any, ...]] = []
-        self.results: dict[str, Any] = {"VM.get_allowed_VIF_devices": ["2", "3"], "VM.get_possible_hosts": [ref(1), ref(2)]}
+        self.results: dict[str, Any] = {
+            "VM.get_allowed_VBD_devices": ["0", "1"],
+            "VM.get_allowed_VIF_devices": ["2", "3"],
+            "VM.get_possible_hosts": [ref(1), ref(2)],
+        }
         self.failures: dict[str, Failure] = {}
 
     def answer(self, method: str, params: list[Any]) -> Any:

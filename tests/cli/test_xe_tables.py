@@ -13,6 +13,9 @@ from xenet.cli.xe.fields_absent import ABSENT
 from xenet.cli.xe.tables import tables
 from xenet.model.classes import API
 from xenet.model.declare import APIType, public_fields
+from xenet.server.builtin import BUILTIN
+from xenet.verbs.catalogue import MESSAGES
+from xenet.verbs.unimplemented import UNIMPLEMENTED
 
 REFERENCE = json.loads((Path(__file__).parents[1] / "reference" / "xe-commands.json").read_text())
 RECORDS = {cls.xenapi: public_fields(cls) for cls in API}
@@ -42,9 +45,7 @@ NOT_OFFERED = {
     "sdn-controller-introduce": "no SDN controllers",
     "sdn-controller-forget": "no SDN controllers",
     "secret-create": "no secrets",
-    "message-create": "no messages",
     "diagnostic-db-stats": "internal to XenServer",
-    "session-subject-identifier-logout-all": "no external users",
 }
 """Commands of XenServer that xe does not have here, each with its reason."""
 
@@ -158,3 +159,24 @@ def test_error_texts_name_each_parameter_once() -> None:
         assert text.endswith(".") or text[-1].isdigit(), code
         assert len(set(names.split())) == len(names.split()), code
     assert set(CLASSES.values()) <= set(RECORDS)
+
+
+def test_what_is_settable_has_a_message_or_a_reason() -> None:
+    """`xe vm-param-set memory-static-max=..` and its like are sent to a message that is there, or that says why it is not."""
+    listed = {f"{cls}.{name}" for cls, names in UNIMPLEMENTED.items() for name in names}
+    sent = {name for table in TABLES.values() for column in table.columns for name in _sent(table, column)}
+    assert sorted(sent - set(MESSAGES) - listed) == []
+
+
+def _sent(table: Table, column: Column) -> list[str]:
+    if column.setter:
+        return [column.setter if "." in column.setter else f"{table.api}.{column.setter}"]
+    if not column.writable:
+        return []
+    return [f"{table.api}.{'add_to_' if column.is_map else 'add_' if column.is_set else 'set_'}{column.field}"]
+
+
+def test_commands_send_messages_that_exist_or_have_a_reason() -> None:
+    listed = {f"{cls}.{name}" for cls, names in UNIMPLEMENTED.items() for name in names}
+    sent = {command.send for command in commands().values() if command.send}
+    assert sorted(sent - set(MESSAGES) - set(BUILTIN) - listed) == []

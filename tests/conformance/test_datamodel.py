@@ -24,13 +24,23 @@ DESCRIBED = [name for name in CLASSES if name in FACTS]
 """The classes that are declared and of which the facts say all; host_metrics, VM_metrics and VM_guest_metrics are not in them."""
 WITHOUT_RECORDS = {"session"}
 """Classes that nobody can list: a reference is a secret."""
+_MEMORY = (
+    "memory",
+    "memory_limits",
+    "memory_static_range",
+    "memory_dynamic_range",
+    *(f"memory_{a}_{b}" for a in ("static", "dynamic") for b in ("min", "max")),
+)
+_MORE_OF_VM = {f"set_{name}" for name in (*_MEMORY, "VCPUs_max", "VCPUs_at_startup", "actions_after_crash", "HVM_boot_policy", "domain_type")}
+_MORE_OF_VM |= {"get_allowed_VBD_devices", "set_appliance", "set_has_vendor_device", "set_ha_restart_priority"}
 BESIDE_FACTS = {
-    "VM": {"create", "destroy"},
+    "VM": {"create", "destroy", *_MORE_OF_VM},
+    "host": {"is_in_emergency_mode"},
     "event": set[str](),
 }
 """What XenServer has, though the facts, where they are marked as a subset, do not list it."""
-SETTABLE = {
-    ("VM", name) for name in ("other_config", "platform", "blocked_operations", "appliance", "bios_strings", "order", "start_delay", "shutdown_delay")
+SETTABLE = {("pool", "guest_agent_config")} | {
+    ("VM", name) for name in ("other_config", "platform", "blocked_operations", "bios_strings", "order", "start_delay", "shutdown_delay")
 }
 """Read-only in the datamodel, yet with set_ (for maps add_to_ and remove_from_) messages that xe and Xen Orchestra call."""
 IN_WORDS = {"event.from": "any"}

@@ -24,7 +24,8 @@ from xenet.link.messages import Hello
 from xenet.model.classes import API
 from xenet.model.declare import APIType, public_fields
 from xenet.model.invariants import violations
-from xenet.server.dispatch import Dispatcher, find, list_methods
+from xenet.server.builtin import list_methods
+from xenet.server.dispatch import Dispatcher, find
 from xenet.server.http import BODY_LIMIT, make_app
 from xenet.server.main import Server, Settings
 from xenet.store.sqlite import SqliteStore

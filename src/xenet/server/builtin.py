@@ -1,4 +1,6 @@
-"""The messages that are the server's own: sessions and events. Their functions take a Context in place of a verb's Call."""
+"""The messages that are the server's own: sessions and events, and what messages there are.
+
+Their functions take a Context in place of a verb's Call."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -14,6 +16,7 @@ from xenet.server import passwords
 from xenet.server.events import Events, revision_of, subscription, token_of
 from xenet.server.sessions import Registered, Sessions, digest
 from xenet.store.base import Store
+from xenet.verbs.catalogue import MESSAGES
 from xenet.verbs.registry import VOID, Message, Param, params_of
 
 Handler = Callable[..., Awaitable[Any]]
@@ -205,3 +208,15 @@ def _registered(context: Context) -> Registered:
     if known is None or not known.classes:
         raise Failure("SESSION_NOT_REGISTERED", context.session)
     return known
+
+
+def list_methods() -> list[str]:
+    """The names of all messages, with `Async.` where they have such a form."""
+    shown = [m for m in (*MESSAGES.values(), *BUILTIN.values()) if not m.hidden]
+    names = [m.full_name for m in shown]
+    return sorted([*names, *(f"Async.{m.full_name}" for m in shown if m.asynchronous), "system.listMethods"])
+
+
+@builtin("host", STRINGS, name="list_methods")
+async def host_list_methods(context: Context) -> list[str]:
+    return list_methods()

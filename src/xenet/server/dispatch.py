@@ -4,7 +4,7 @@ from typing import Any
 
 from xenet.model.declare import APIType
 from xenet.model.errors import Failure
-from xenet.server.builtin import BUILTIN, WITHOUT_SESSION, Context
+from xenet.server.builtin import BUILTIN, WITHOUT_SESSION, Context, list_methods
 from xenet.server.core import Core
 from xenet.server.events import Events
 from xenet.server.http import Origin
@@ -15,8 +15,6 @@ from xenet.wire import values
 from xenet.wire.xmlrpc import Fault
 
 ALIVE = "system.isAlive:"
-OWN = {message.cls for message in BUILTIN.values()}
-"""The classes whose messages are the server's own."""
 STRING = APIType("string")
 
 
@@ -37,7 +35,7 @@ class Dispatcher:
         message, asynchronous = find(method)
         session, given = self._session_of(message, method, params)
         args = decode_args(message, given)
-        if message.cls in OWN:
+        if message.full_name in BUILTIN:
             context = Context(self.core.store, self.sessions, self.events, session, origin.local)
             result = await message.run(context, *args)
             return "" if result is None else result
@@ -73,12 +71,6 @@ def find(method: str) -> tuple[Message, bool]:
 
 
 _UNDERSCORED = {f"{m.cls}_{m.name}": m for m in (*MESSAGES.values(), *BUILTIN.values())}
-
-
-def list_methods() -> list[str]:
-    shown = [m for m in (*MESSAGES.values(), *BUILTIN.values()) if not m.hidden]
-    names = [m.full_name for m in shown]
-    return sorted([*names, *(f"Async.{m.full_name}" for m in shown if m.asynchronous), "system.listMethods"])
 
 
 def decode_args(message: Message, given: list[Any]) -> list[Any]:

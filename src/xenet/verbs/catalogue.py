@@ -1,6 +1,25 @@
 """Importing this module enters every pure message into the register."""
 
-from xenet.verbs import addresses, bond, host, inspect, locking, management, message, network, nics, pif, sizes, task, tunnel, vif, vlan, vm
+from xenet.verbs import (
+    addresses,
+    bond,
+    guest_address,
+    host,
+    inspect,
+    locking,
+    management,
+    message,
+    network,
+    nics,
+    pif,
+    sizes,
+    task,
+    tunnel,
+    vif,
+    vlan,
+    vm,
+    vm_config,
+)
 from xenet.verbs.empty import register_empty
 from xenet.verbs.generic import register_generic
 from xenet.verbs.registry import MESSAGES
@@ -9,6 +28,7 @@ __all__ = [
     "MESSAGES",
     "addresses",
     "bond",
+    "guest_address",
     "host",
     "inspect",
     "locking",
@@ -23,6 +43,7 @@ __all__ = [
     "vif",
     "vlan",
     "vm",
+    "vm_config",
 ]
 
 register_generic()

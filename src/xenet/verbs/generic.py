@@ -15,10 +15,8 @@ from xenet.verbs.registry import VOID, Message, Param, register
 STRING = APIType("string")
 SETTABLE = {
     ("task", "other_config"),
-    *(
-        ("VM", name)
-        for name in ("other_config", "platform", "blocked_operations", "appliance", "bios_strings", "order", "start_delay", "shutdown_delay")
-    ),
+    ("pool", "guest_agent_config"),
+    *(("VM", name) for name in ("other_config", "platform", "blocked_operations", "bios_strings", "order", "start_delay", "shutdown_delay")),
 }
 """What the datamodel calls read-only, for which XenServer has setters all the same: xe and Xen Orchestra call them."""
 

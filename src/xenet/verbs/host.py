@@ -9,7 +9,7 @@ from xenet.model.hidden import NIC, HostFacts
 from xenet.model.host import Host, HostMetrics
 from xenet.model.pif import PIF
 from xenet.model.pool import Pool
-from xenet.model.types import NULL, HostRef, PIFRef, Ref, ref_of
+from xenet.model.types import NULL, HostRef, PIFRef, Ref, StrMap, ref_of
 from xenet.verbs.adopt import adopt_nics, refresh_metrics
 from xenet.verbs.bond_copy import copy_bonds
 from xenet.verbs.call import Call, Outcome, Work
@@ -135,3 +135,16 @@ def _set_enabled(call: Call, host: Ref, value: bool) -> Outcome:
 def get_servertime(call: Call, host: HostRef) -> datetime:
     call.state.get(Host, host)
     return call.now
+
+
+@message("host", str)
+def call_plugin(call: Call, host: HostRef, plugin: str, fn: str, args: StrMap) -> str:
+    """xenet's hosts have no plugins. Raises XENAPI_MISSING_PLUGIN [plugin]."""
+    call.state.get(Host, host)
+    raise Failure("XENAPI_MISSING_PLUGIN", plugin)
+
+
+@message("host", bool)
+def is_in_emergency_mode(call: Call) -> bool:
+    """Never: the server is the pool, so there is no coordinator to lose."""
+    return False

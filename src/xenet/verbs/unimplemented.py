@@ -9,7 +9,7 @@ _VLANS = "comes with VLANs, bonds and tunnels"
 _OVS = "comes with the Open vSwitch datapath"
 _MIGRATION = "comes with live migration"
 _POOL = "comes with pools over several machines: join, eject, master"
-_CLIENTS = "comes with the release that takes up what further XenAPI clients call"
+_NO_RATES = "no round-robin databases here: counters are the kernel's, read there"
 _NO_DISKS = "no disks here: xenet's guests are namespaces and taps, so nothing can be suspended, copied or snapshot"
 _NO_PAUSE = "neither a namespace nor a tap can stand still"
 _NO_HA = "no high availability here: the cluster's store decides who lives"
@@ -33,18 +33,14 @@ UNIMPLEMENTED: dict[str, dict[str, str]] = {
     "VLAN": {"pool_introduce": _POOL},
     "network_sriov": {"create": _SRIOV, "destroy": _SRIOV, "get_remaining_capacity": _SRIOV},
     "VIF": {
-        "configure_ipv4": _CLIENTS,
-        "configure_ipv6": _CLIENTS,
         "set_trunks": _OVS,
         "add_trunks": _OVS,
         "remove_trunks": _OVS,
     },
     "VM": {
         "assert_agile": _POOL,
-        "assert_operation_valid": _CLIENTS,
-        "update_allowed_operations": _CLIENTS,
-        "query_data_source": _CLIENTS,
-        "get_data_sources": _CLIENTS,
+        "query_data_source": _NO_RATES,
+        "get_data_sources": _NO_RATES,
         "assert_can_migrate": _MIGRATION,
         "migrate_send": _MIGRATION,
         "pool_migrate": _MIGRATION,
@@ -70,10 +66,8 @@ UNIMPLEMENTED: dict[str, dict[str, str]] = {
         "sync_data": _POOL,
         "declare_dead": _POOL,
         "destroy": _POOL,
-        "call_plugin": _CLIENTS,
-        "query_data_source": _CLIENTS,
-        "get_data_sources": _CLIENTS,
-        "list_methods": _CLIENTS,
+        "query_data_source": _NO_RATES,
+        "get_data_sources": _NO_RATES,
         "set_multipathing": "no storage here",
         "restart_agent": "an agent that dies is started again by itself",
         "power_on": _NO_POWER,

@@ -32,7 +32,7 @@ _POOL = """
 
 _VM = """
     memory-target suspend-VDI-uuid actions-after-softreboot nomigrate nested-virt numa-optimised numa-nodes numa-node-memory
-    allowed-VBD-devices current-domain-type HVM-shadow-multiplier NVRAM last-boot-CPU-flags ha-always-run VCPUs-utilisation netbios-name
+    current-domain-type HVM-shadow-multiplier NVRAM last-boot-CPU-flags ha-always-run VCPUs-utilisation netbios-name
     PV-drivers-up-to-date services can-use-hotplug-vbd cooperative groups secureboot-certificates-state snapshot-schedule
     pending-guidances pending-guidances-recommended pending-guidances-full
 """

@@ -142,6 +142,7 @@ _VM_COLUMNS = (
     sro("allowed-operations"),
     sro("current-operations", flags="operations"),
     mrw("blocked-operations"),
+    sro("allowed-VBD-devices", "get_allowed_VBD_devices()", flags="expensive"),
     sro("allowed-VIF-devices", "get_allowed_VIF_devices()", flags="expensive"),
     ro("possible-hosts", "get_possible_hosts()>host", flags="expensive"),
     rw("domain-type", kind=_DOMAIN),

@@ -1,4 +1,4 @@
-"""Commands on the pool and its hosts that ask or say something first."""
+"""Commands on the pool and its hosts that ask or say something first, and on alerts and sessions."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -7,6 +7,8 @@ from xenet.cli.xe.context import Context
 from xenet.cli.xe.grammar import Misuse
 
 Values = Mapping[str, Any]
+SUBJECTS = (("VM", "vm-uuid"), ("Host", "host-uuid"), ("SR", "sr-uuid"), ("Pool", "pool-uuid"))
+"""What an alert may be about, and the parameter that names it."""
 
 
 def pool_join(ctx: Context, values: Values) -> None:
@@ -35,3 +37,15 @@ def host_forget(ctx: Context, values: Values) -> None:
 def host_declare_dead(ctx: Context, values: Values) -> None:
     ctx.require_consent("WARNING: a host that still runs while it is declared dead may have its VMs started twice.")
     ctx.call("host.declare_dead", values["uuid"])
+
+
+def message_create(ctx: Context, values: Values) -> None:
+    about = [(cls, uuid) for cls, name in SUBJECTS if (uuid := values[name])]
+    if len(about) != 1:
+        raise Misuse(f"Exactly one of {', '.join(name for _, name in SUBJECTS)} is needed")
+    ctx.call("message.create", values["name"], values["priority"], *about[0], values["body"])
+
+
+def logout_all(ctx: Context, values: Values) -> None:
+    for identifier in ctx.call("session.get_all_subject_identifiers"):
+        ctx.call("session.logout_subject_identifier", identifier)

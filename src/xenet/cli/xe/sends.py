@@ -254,6 +254,12 @@ _VMS = (
 )
 
 _OTHERS = (
+    Command(
+        "message-create",
+        "Raise an alert about a VM, a host or the pool.",
+        (Arg("name"), Arg("priority", "int"), Arg("body"), *(Arg(f"{one}-uuid", default="") for one in ("vm", "host", "sr", "pool"))),
+        run="pools.message_create",
+    ),
     Command("task-cancel", "Cancel a task.", (Arg("uuid", "ref task"),), "task.cancel"),
     Command(
         "event-wait",
@@ -272,6 +278,7 @@ _OTHERS = (
         (Arg("subject-identifier"),),
         "session.logout_subject_identifier",
     ),
+    Command("session-subject-identifier-logout-all", "Log all users of external sessions out.", (), run="pools.logout_all"),
     Command("help", "Show this help, all commands (--all), or one.", (), run="help", rest="<command>"),
 )
 
