@@ -72,7 +72,7 @@ class Rig:
         return self.keeper.converge()
 
     def view(self) -> HostView:
-        return HostView(self.datapath.switches(), self.guests.observe())
+        return HostView(self.datapath.switches(), self.keeper.observe_guests())
 
     def is_as(self, state: PoolState) -> bool:
         """Whether the host is exactly what this state asks for; the MAC of a switch without a NIC is the kernel's choice."""

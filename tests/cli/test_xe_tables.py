@@ -26,7 +26,6 @@ KINDS = {"string": "string", "int": "int", "bool": "bool", "ref": "ref"}
 
 NOT_OFFERED = {
     "vm-install": "there are no templates with disks to install from: vm-create",
-    "vm-migrate": "comes with migration",
     "vm-clone": "comes with copies of VMs",
     "vm-copy": "comes with copies of VMs",
     "vm-snapshot": "comes with snapshots",

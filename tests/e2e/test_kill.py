@@ -83,7 +83,7 @@ def restart(world: Pool, name: str, *program: str) -> None:
         world.start_server(*program)
     else:
         world.start_agent(name, *program)
-    world.wait_for("host1")
+    world.wait_for(*world.hosts)
 
 
 def struck(world: Pool, name: str, mark: Path, moment: int, call: Callable[[], Any]) -> bool:
@@ -126,8 +126,8 @@ def destroy(world: Pool, network: str) -> None:
     world.api.network.destroy(network)
 
 
-def moments(last: int = 400) -> Iterator[int]:
-    yield from range(1, last, STEP)
+def moments(last: int = 400, step: int = STEP) -> Iterator[int]:
+    yield from range(1, last, step)
 
 
 @pytest.mark.parametrize("victim", ["server", "host1"])

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from xenet.model.change import Change, Draft, edit_between
 from xenet.model.classes import STORED
 from xenet.model.declare import APIType, Field, fields_of, stored_fields
-from xenet.model.hidden import NIC, BondLinks, HostFacts
+from xenet.model.hidden import NIC, BondLinks, HostFacts, Phase
 from xenet.model.state import PoolState, indexed_fields
 from xenet.model.types import NULL, Record, Ref, ref_of
 
@@ -60,6 +60,9 @@ def edits(draw: st.DrawFn) -> Any:
 def field_values(field: Field) -> st.SearchStrategy[Any]:
     if field.name in ("done", "undo"):
         return edits()
+    if field.name in ("then", "back"):
+        last = st.builds(Phase, waiting=st.just((NULL,)), enter=edits())
+        return st.lists(st.builds(Phase, waiting=st.just(()), enter=edits(), undo=edits(), back=st.tuples(last)), max_size=1).map(tuple)
     return st.lists(STRUCTS[field.name], max_size=2).map(tuple) if field.name in STRUCTS else values(field.type)
 
 

@@ -141,7 +141,8 @@ def nic_mac(device: str) -> str:
     return f"02:00:00:00:ee:{int(device.removeprefix('eth')):02x}"
 
 
-def vm(name: str, domid: int = -1, host: str = "here", kind: str = "", vifs: Words | None = None) -> Iterator[Record]:
+def vm(name: str, domid: int = -1, host: str = "here", kind: str = "", vifs: Words | None = None, **moving: Any) -> Iterator[Record]:
+    """`moving`: peer (a host), peer_domid, born, handing_over of a VM that migrates."""
     yield VM(
         uuid=name,
         name_label=name,
@@ -163,6 +164,7 @@ def vm(name: str, domid: int = -1, host: str = "here", kind: str = "", vifs: Wor
         recommendations="",
         domid=domid,
         running_on=ref_of(host) if domid >= 0 else NULL,
+        **{**moving, "peer": ref_of(moving["peer"]) if "peer" in moving else NULL},
     )
     for device, said in (vifs or {}).items():
         yield vif(name, device, **({"network": said} if isinstance(said, str) else said))

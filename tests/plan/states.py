@@ -78,6 +78,15 @@ WORDS: dict[str, Words] = {
         "pifs": _LAN,
         "vms": {"a": {"domid": 1, "vifs": {0: {"network": "red", "plugged": False}}}, "b": {"domid": 9, "host": "there", "vifs": {0: "blue"}}},
     },
+    **{
+        name: {"networks": _NETWORKS, "pifs": _LAN, "vms": {"a": {**a, "born": 1, "vifs": {0: "lan", 1: {"network": "red", "kbps": 100}}}}}
+        for name, a in {
+            "a VM about to leave": {"domid": 1, "peer": "there", "peer_domid": 11, "handing_over": True},
+            "a VM about to come": {"domid": 11, "host": "there", "peer": "here", "peer_domid": 1, "handing_over": True},
+            "a VM has come": {"domid": 1, "peer": "there", "peer_domid": 11},
+            "a VM has left": {"domid": 11, "host": "there", "peer": "here", "peer_domid": 1},
+        }.items()
+    },
     "jumbo frames": {
         "networks": {"lan": {"mtu": 9000}, "wan": {}, "red": {"mtu": 9000}, "blue": {}},
         "pifs": {"eth0": {"network": "lan", "mtu": 9000}},

@@ -76,7 +76,7 @@ class Hosts(RuleBasedStateMachine):
     def begin(self) -> None:
         """Two networks that have PIFs with addresses."""
         for name, nics in HOSTS.items():
-            self.world.host(name, *nics)
+            self.world.host(name, *nics, guests="namespace")
         for last, pif in enumerate(list(self.world.state.all(PIF))):
             self.world.call("PIF.reconfigure_ip", pif.ref, "Static", f"192.0.2.{last + 10}", "255.255.255.0", "", "")
 
@@ -208,11 +208,12 @@ class Hosts(RuleBasedStateMachine):
         """Whether the hosts do it or not: tried out on the present state, of which nothing is kept."""
         now = self.world.state
         try:
-            for host in now.get(Operation, operation).waiting:
-                self.world.report(host)
+            self.world.settle(operation)
             check(self.world.state, whole=self.whole)
             self.world.state = now
-            self.world.give_up(operation, Failure("CANNOT_CONTACT_HOST"))
+            while self.world.state.find(Operation, operation):
+                self.world.give_up(operation, Failure("CANNOT_CONTACT_HOST"))
+                check(self.world.state, whole=self.whole)
             check(self.world.state, whole=self.whole)
         finally:
             self.world.state = now
@@ -247,8 +248,13 @@ class Pool(Hosts):
         vm = self.any(VM, n)
         verbs = [verb for verb in self.allowed(VM, vm) if verb != "destroy"] or ["start", "hard_shutdown", "clean_reboot"]
         verb = verbs[k % len(verbs)]
-        more: dict[str, tuple[Any, ...]] = {"start": (False, False), "start_on": (self.any(Host, m), False, False)}
+        host = self.any(Host, m)
+        more: dict[str, tuple[Any, ...]] = {"start": (False, False), "start_on": (host, False, False), "pool_migrate": (host, {})}
         self.attempt(f"VM.{verb}", vm, *more.get(verb, ()))
+
+    @rule(n=pick, m=pick)
+    def migrate(self, n: int, m: int) -> None:
+        self.attempt("VM.pool_migrate", self.any(VM, n), self.any(Host, m), {})
 
     @rule(n=pick, k=pick)
     def plug_vif(self, n: int, k: int) -> None:

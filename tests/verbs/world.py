@@ -11,10 +11,10 @@ from xenet.model.network import Network
 from xenet.model.pif import PIF
 from xenet.model.state import PoolState
 from xenet.model.types import NULL, PREFIX, Record, Ref
-from xenet.verbs.call import Call, Entropy, Outcome
+from xenet.verbs.call import Call, Ended, Entropy, Outcome
 from xenet.verbs.catalogue import MESSAGES
 from xenet.verbs.host import gone, hello
-from xenet.verbs.report import Ended, News, give_up, take_report
+from xenet.verbs.report import News, give_up, take_report
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 ABSENT = Ref(f"{PREFIX}absent")
@@ -83,9 +83,13 @@ class World:
             return decided
         self.take(decided)
         if decided.operation is not None:
-            for host in self.state.get(Operation, decided.operation).waiting:
-                self.report(host)
+            self.settle(decided.operation)
         return decided.result
+
+    def settle(self, operation: Ref) -> None:
+        """Every host that it waits for does what it should, phase by phase."""
+        while found := self.state.find(Operation, operation):
+            self.report(found.waiting[0])
 
     def refusal(self, message: str, *args: Any) -> list[str]:
         """The error of a call that is refused."""
@@ -128,10 +132,10 @@ class World:
         self.take(gone(self.frame("gone"), host))
         for operation in list(self.state.all(Operation)):
             if host in operation.waiting:
-                self.give_up(operation.ref, Failure("CANNOT_CONTACT_HOST", host))
+                self.give_up(operation.ref, Failure("CANNOT_CONTACT_HOST", host), host)
 
-    def give_up(self, operation: Ref, failure: Failure) -> list[Ended]:
-        change, ended = give_up(self.frame("give up"), operation, failure)
+    def give_up(self, operation: Ref, failure: Failure, host: Ref | None = None) -> list[Ended]:
+        change, ended = give_up(self.frame("give up"), operation, failure, host)
         self.commit(change)
         return ended
 

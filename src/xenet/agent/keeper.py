@@ -3,7 +3,7 @@
 It holds no plan from one time to the next: whatever happened in between, the next comparison starts from what is.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import groupby
 from typing import TypeVar
 
@@ -14,7 +14,7 @@ from xenet.datapath.base import Datapath
 from xenet.guests.base import GuestError, Guests
 from xenet.model.hidden import NIC
 from xenet.model.network import Network
-from xenet.plan.compile import compile_guest, compile_switch, vms_on
+from xenet.plan.compile import compile_guest, compile_switch, is_due_elsewhere, vms_on
 from xenet.plan.diff import diff_views
 from xenet.plan.ethtool import asked_of
 from xenet.plan.steps import CreatePort, StartGuest, Step, StepFailure, StopGuest
@@ -26,11 +26,19 @@ V = TypeVar("V")
 class Keeper:
     """Keeps one host equal to its replica of the pool."""
 
-    def __init__(self, replica: Replica, datapath: Datapath, guests: Guests, nics: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        replica: Replica,
+        datapath: Datapath,
+        guests: Guests,
+        nics: Sequence[str] = (),
+        announce: Callable[[Sequence[Step]], list[StepFailure]] = lambda steps: [],
+    ) -> None:
         self.replica = replica
         self.datapath = datapath
         self.guests = guests
         self.nics = nics
+        self._announce = announce
         self.failures: dict[str, str] = {}
         """What is not as wanted now: uuid of the object -> why."""
         self._switches: dict[str, SwitchView] = {}
@@ -90,8 +98,13 @@ class Keeper:
         """The steps from what is to what is wanted, for these bridges and VMs."""
         bridges, vms = set(bridges), set(vms)
         switches = {name: switch for name in bridges if (switch := self.datapath.switch(name)) is not None}
-        observed = HostView(switches, self.guests.observe() if vms else {})
+        observed = HostView(switches, self.observe_guests() if vms else {})
         return diff_views(self.wanted(), observed, bridges, vms, self.borrowed(bridges))
+
+    def observe_guests(self) -> dict[str, GuestView]:
+        """The guests that this host has to do with: not those that another one is about to take over."""
+        state, host = self.replica.state, self.replica.host
+        return {vm: guest for vm, guest in self.guests.observe().items() if not is_due_elsewhere(state, host, guest)}
 
     def borrowed(self, bridges: Iterable[str]) -> dict[str, tuple[str, ...]]:
         """The addresses that NICs which shall be uplinks hold themselves."""
@@ -139,8 +152,11 @@ class Keeper:
         failures: list[StepFailure] = []
         for where, group in groupby(steps, key=lambda step: step.where):
             batch = list(group)
-            failures += self.datapath.do(batch) if where == "datapath" else self._do_guests(batch)
+            failures += self._doer(where)(batch)
         return failures
+
+    def _doer(self, where: str) -> Callable[[Sequence[Step]], list[StepFailure]]:
+        return {"guests": self._do_guests, "announcer": self._announce}.get(where, self.datapath.do)
 
     def _do_guests(self, steps: Sequence[Step]) -> list[StepFailure]:
         failures = []

@@ -24,7 +24,7 @@ def compare(keeper: Keeper) -> tuple[list[Step], list[Drift]]:
     """The steps that would be taken now for the whole host, and the drift that is their reason."""
     keeper.look_again()
     keeper.recompile(keeper.replica.bridges, keeper.replica.vms)
-    wanted, observed = keeper.wanted(), HostView(keeper.datapath.switches(), keeper.guests.observe())
+    wanted, observed = keeper.wanted(), HostView(keeper.datapath.switches(), keeper.observe_guests())
     bridges, vms = {*wanted.switches, *observed.switches}, {*wanted.guests, *observed.guests}
     return keeper.plan(bridges, vms), drift(wanted, observed, keeper.borrowed(bridges))
 

@@ -13,6 +13,7 @@ from typing import TypeAlias
 
 import msgspec
 
+from xenet.agent.announce import Announcer
 from xenet.agent.door import Door
 from xenet.agent.given import Given
 from xenet.agent.guard import Answers, Guard
@@ -64,6 +65,7 @@ class Loop:
         heard: Callable[[Replica], None] = lambda replica: None,
         state: Path | None = None,
         answers: Answers | None = None,
+        announcer: Announcer | None = None,
     ) -> None:
         self.keeper = keeper
         self.link = link
@@ -72,6 +74,7 @@ class Loop:
         """Called with what the server said before the host is made so."""
         self.given = Given(state, keeper.replica, keeper.datapath.advertised, lambda: self._wake(Wake.LEASE))
         self.door = Door(link)
+        self.announcer = announcer
         self.guard = Guard(answers, lambda: self._wake(Wake.GATEWAY))
         self._port = 0
         self.inbox: asyncio.Queue[Item] = asyncio.Queue()
@@ -100,6 +103,8 @@ class Loop:
             for timer in self._timers.values():
                 timer.cancel()
             self.guard.close()
+            if self.announcer:
+                self.announcer.close()
             await self.given.close()
 
     # --- what comes in -----------------------------------------------------------------------------
@@ -159,6 +164,7 @@ class Loop:
         self._plan_ahead(self.keeper.converge())
         if any(told):
             self.given.follow()
+            self._get_ready()
         self._open_door(any(told))
         self._report(any(told))
         for item in batch:
@@ -208,6 +214,11 @@ class Loop:
             self.keeper.start_over()
             self._after(Wake.REAP, REAP_AFTER)  # what a killed agent left
         return True
+
+    def _get_ready(self) -> None:
+        if self.announcer:
+            switches = self.keeper.wanted().switches.values()
+            self.announcer.get_ready([port for switch in switches for port in switch.ports.values() if port.moving])
 
     def _open_door(self, told: bool) -> None:
         """Have the API answer on the management address, now that it is there and the guard has no doubt."""

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import msgspec
 
+from xenet.agent.announce import Announcer
 from xenet.agent.arp import gateway_answers
 from xenet.agent.keeper import Keeper
 from xenet.agent.loop import Loop
@@ -33,6 +34,7 @@ log = logging.getLogger("xenet.agent")
 PR_SET_PDEATHSIG = 1
 ONE_AT_A_TIME = 5.0
 """Seconds that a new agent waits for the one before it, which may be about to end."""
+BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 ALONE = "\0xenet-agent"
 """An abstract Unix socket's name (unix(7)): such names belong to a network namespace, so who has it has that host."""
 
@@ -82,14 +84,23 @@ def host_uuid(state: Path) -> str:
     return path.read_text().strip()
 
 
-def open_host(settings: Settings) -> tuple[Datapath, Guests, str]:
+def open_host(settings: Settings, replica: Replica) -> tuple[Datapath, Guests, str]:
     """The datapath and the guests of this host, and the datapath's name as software_version:network_backend has it."""
     if settings.datapath == "fake":
         from xenet.datapath.fake import FakeDatapath
 
         return FakeDatapath(nics=fake_nics(settings.nics)), FakeGuests(), "bridge"
-    guests = NamespaceGuests(settings.state / "guests")
+    guests = NamespaceGuests(guest_folder(settings), replica.neighbours)
     return BridgeDatapath(guests.netns), guests, "bridge"
+
+
+def guest_folder(settings: Settings) -> Path:
+    return settings.state.absolute() / "guests"
+
+
+def place_of(settings: Settings) -> str:
+    """As HostFacts.place: hosts that say the same boot id are on one machine, and one reaches the other's folder."""
+    return f"{BOOT_ID.read_text().strip()} {guest_folder(settings)}" if settings.datapath != "fake" else ""
 
 
 def fake_nics(names: Sequence[str]) -> list[NIC]:
@@ -119,12 +130,13 @@ def hello_of(settings: Settings, identity: str, backend: str, checkpoint: Checkp
         else msgspec.structs.replace(nic, addresses=(), gateway="")
         for nic in nics
     )
-    return Hello(identity, settings.name, backend, settings.guests, told)
+    return Hello(identity, settings.name, backend, settings.guests, told, place_of(settings))
 
 
-async def serve(settings: Settings, datapath: Datapath, guests: Guests, backend: str, checkpoint: Checkpoint) -> None:
+async def serve(settings: Settings, replica: Replica, datapath: Datapath, guests: Guests, backend: str, checkpoint: Checkpoint) -> None:
     """Run until SIGTERM or SIGINT. Raises InUse when a take-over had to be given back."""
-    keeper = Keeper(Replica(), datapath, guests, settings.nics)
+    announcer = Announcer(guests.netns)
+    keeper = Keeper(replica, datapath, guests, settings.nics, announcer.announce)
     hello = partial(hello_of, settings, host_uuid(settings.state), backend, checkpoint)
     answers = None if settings.datapath == "fake" else gateway_answers
     notes = (HandsOff(settings.state / "hands-off.json").note, ResolvConf(settings.state / "resolv.conf", settings.resolv_conf).follow)
@@ -133,7 +145,7 @@ async def serve(settings: Settings, datapath: Datapath, guests: Guests, backend:
         for note_it in notes:
             note_it(replica)
 
-    loop = Loop(keeper, settings.link, hello, heard, settings.state, answers)
+    loop = Loop(keeper, settings.link, hello, heard, settings.state, answers, announcer)
     running = asyncio.create_task(loop.run())
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, running.cancel)
@@ -215,9 +227,10 @@ def run(settings: Settings) -> None:
         enter_netns(settings.netns)
     if settings.datapath != "fake":
         keep_namespace()
-    datapath, guests, backend = open_host(settings)
+    replica = Replica()
+    datapath, guests, backend = open_host(settings, replica)
     checkpoint = prepare(settings, datapath)
-    asyncio.run(serve(settings, datapath, guests, backend, checkpoint))
+    asyncio.run(serve(settings, replica, datapath, guests, backend, checkpoint))
     datapath.close()
 
 
@@ -228,7 +241,7 @@ def take_down(settings: Settings) -> list[str]:
         enter_netns(settings.netns)
     if settings.datapath != "fake":
         keep_namespace()
-    datapath, guests, _ = open_host(settings)
+    datapath, guests, _ = open_host(settings, Replica())
     failures = give_back(datapath, guests, Checkpoint(settings.state / "checkpoint.json"))
     datapath.close()
     return [f"{failure.step.text}: {failure.text}" for failure in failures]

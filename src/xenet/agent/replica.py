@@ -1,5 +1,7 @@
 """The host's copy of the pool's state, and which parts of its own view each news may change."""
 
+from pathlib import Path
+
 import msgspec
 
 from xenet.link.messages import Delta, Snapshot
@@ -35,6 +37,13 @@ class Replica:
         facts = self.state.find(HostFacts, self.host)
         unmanaged = (pif.device for pif in self.state.where(PIF, "host", self.host) if not pif.managed)
         return tuple(sorted({*(facts.forgotten if facts else ()), *unmanaged}))
+
+    def neighbours(self) -> tuple[Path, ...]:
+        """Where the other hosts of this machine have their guests of namespaces."""
+        facts = self.state.find(HostFacts, self.host)
+        machine = facts.place.partition(" ")[0] if facts else ""
+        others = (other.place.partition(" ") for other in self.state.all(HostFacts) if machine and other.ref != self.host)
+        return tuple(Path(folder) for theirs, _, folder in others if theirs == machine)
 
     def take(self, message: Snapshot | Delta) -> None:
         """Follow the server. Raises OutOfStep; the copy is then as it was."""

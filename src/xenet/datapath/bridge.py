@@ -13,6 +13,7 @@ from xenet.datapath.advertisements import Advertisements
 from xenet.datapath.base import FDBEntry, SocketIn
 from xenet.datapath.batch import TROUBLE, carry_out, failure_of
 from xenet.datapath.fdb import dump_fdb
+from xenet.datapath.handover import Handover
 from xenet.datapath.kernel import Kernel
 from xenet.datapath.locks import Locks
 from xenet.datapath.mark import is_ours, is_switch
@@ -104,15 +105,17 @@ class BridgeDatapath:
     def do(self, steps: Sequence[s.Step]) -> list[s.StepFailure]:
         """Carry out the steps. Raises TypeError for one that is not a datapath's."""
         with Guests(self._netns_of) as guests:
-            failures = carry_out(steps, partial(self._run, Ports(self._kernel, guests)))
+            failures = carry_out(steps, partial(self._run, Ports(self._kernel, guests), Handover(self._kernel, guests)))
         self._kernel.drain()
         return failures
 
-    def _run(self, ports: Ports, run: Sequence[Any]) -> list[s.StepFailure]:
+    def _run(self, ports: Ports, handover: Handover, run: Sequence[Any]) -> list[s.StepFailure]:
         self._kernel.drain()
         together: dict[type[s.Step], Callable[[Sequence[Any]], list[s.StepFailure]]] = {
             s.CreatePort: ports.create,
             s.SetPort: ports.move,
+            s.OfferPort: handover.offer,
+            s.SeatPort: handover.seat,
             s.RemovePort: ports.remove,
             s.DeleteSwitch: self._switches.delete,
         }

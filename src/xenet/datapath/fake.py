@@ -52,6 +52,8 @@ class FakeDatapath:
             s.DetachUplink: self._detach,
             s.CreatePort: self._create_port,
             s.SetPort: self._set_port,
+            s.OfferPort: self._note_port,
+            s.SeatPort: self._note_port,
             s.RemovePort: self._remove_port,
             s.SetAdvertisements: self._set_advertisements,
             s.AddAddress: self._add_address,
@@ -249,6 +251,13 @@ class FakeDatapath:
         port = replace(holder.ports[want.device], mtu=want.mtu, up=want.up, rate=want.rate, lock=want.lock, ethtool=want.ethtool)
         self._without(port.device)
         self._with(step.bridge, port)
+
+    def _note_port(self, step: s.OfferPort | s.SeatPort) -> None:
+        holder = self._holder(step.port.device)
+        if holder is None:
+            raise Refused(f"there is no device {step.port.device}")
+        port = replace(holder.ports[step.port.device], moving=step.port.moving)
+        self._put(replace(holder, ports={**holder.ports, port.device: port}))
 
     def _remove_port(self, step: s.RemovePort) -> None:
         if self._holder(step.port.device):

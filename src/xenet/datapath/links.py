@@ -22,6 +22,7 @@ EUI64, NO_ADDRESS = 0, 1
 
 _ADDRESS, _IFNAME, _MTU, _LINK, _MASTER, _LINKINFO, _IFALIAS, _AF_SPEC, _GROUP = 1, 3, 4, 5, 10, 18, 20, 26, 27
 _NET_NS_FD, _EXT_MASK, _CARRIER, _MAX_MTU, _PARENT_NAME, _PARENT_BUS = 28, 29, 33, 51, 56, 57
+_OPERSTATE, _OPER_UP = 16, 6
 _INFO_KIND, _INFO_DATA, _VETH_PEER, _BR_FORWARD_DELAY, _BR_MCAST_SNOOPING, _BR_OPTIONS = 1, 2, 1, 1, 23, 46
 _ADDR_GEN_MODE, _SKIP_STATS, _INET6_CONF = 8, 8, 2
 _VLAN_ID = 1
@@ -63,23 +64,24 @@ class Link(msgspec.Struct, frozen=True):
 
 
 class GuestEnd(NamedTuple):
-    """The guest's end of a veth pair: the file descriptor of the namespace it is born in, its name, MAC and MTU."""
+    """The guest's end of a veth pair: the file descriptor of the namespace it is born in, its name, MAC and MTU, and whether it is up."""
 
     netns: int
     name: str
     mac: str
     mtu: int
+    up: bool = True
 
 
 def create_veth(name: str, mac: str, mtu: int, group: int, guest: GuestEnd) -> Request:
-    """A pair: this end here and down, the guest's in its namespace and up.
+    """A pair: this end here and down, the guest's in its namespace, up or not.
 
     To the kernel the guest's end is the device and this one its peer, since only the device can be created up. Each is born where it
     stays: moving a device between namespaces costs 17 ms.
     """
     here = _NEW + _common(name, mac, mtu) + u32(_GROUP, group)
     info = text(_INFO_KIND, "veth") + attr(_INFO_DATA, attr(_VETH_PEER, here))
-    there = _IFINFO.pack(0, 0, 0, IFF_UP, IFF_UP) + _common(guest.name, guest.mac, guest.mtu) + u32(_NET_NS_FD, guest.netns)
+    there = _IFINFO.pack(0, 0, 0, IFF_UP if guest.up else 0, IFF_UP) + _common(guest.name, guest.mac, guest.mtu) + u32(_NET_NS_FD, guest.netns)
     return Request(NEWLINK, CREATE | EXCL, there + attr(_LINKINFO, info))
 
 
@@ -154,6 +156,11 @@ def get_link(which: int | str) -> Request:
 def _common(name: str, mac: str, mtu: int) -> bytes:
     address = attr(_ADDRESS, bytes.fromhex(mac.replace(":", ""))) if mac else b""
     return (text(_IFNAME, name) if name else b"") + address + (u32(_MTU, mtu) if mtu else b"")
+
+
+def is_operational(message: bytes) -> bool:
+    """Whether the device of an RTM_NEWLINK has gone into operation: it has a carrier, and all who wait for that have heard (RFC 2863)."""
+    return attributes(message, 32).get(_OPERSTATE) == bytes((_OPER_UP,))
 
 
 def link_index(message: bytes) -> int:

@@ -28,7 +28,7 @@ def switch_alias(network: str, uplink: str = "") -> str:
 
 
 def port_alias(port: PortView) -> str:
-    return f"xenet vif={port.vif} vm={port.vm} mac={port.mac}"
+    return f"xenet vif={port.vif} vm={port.vm} mac={port.mac}{' moving=1' if port.moving else ''}"
 
 
 def limiter_alias(port: PortView) -> str:
@@ -49,7 +49,8 @@ def port_view(link: Link) -> PortView | None:
     if named is None or not said.keys() >= {"vif", "vm", "mac"}:
         return None
     kind: GuestKind = "tap" if named[1] == "tap" else "namespace"
-    return PortView(link.name, said["vif"], said["vm"], int(named[2]), said["mac"], link.mtu, kind, link.up)
+    moving = "moving" in said
+    return PortView(link.name, said["vif"], said["vm"], int(named[2]), said["mac"], link.mtu, kind, link.up, moving=moving)
 
 
 def is_switch(link: Link) -> bool:

@@ -4,6 +4,7 @@ one that nobody else is in, to try something out."""
 import ctypes
 import os
 import resource
+import socket
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from types import TracebackType
@@ -31,7 +32,17 @@ def _return(home: int) -> None:
 
 
 def netlink_in(netns: int) -> Socket:
-    """A rtnetlink socket in the network namespace of this descriptor; the calling thread is back in its own afterwards.
+    """A rtnetlink socket in the network namespace of this descriptor. Raises what `opened_in` raises."""
+    return opened_in(netns, Socket)
+
+
+def packets_in(netns: int) -> tuple[socket.socket, Socket]:
+    """A socket there that sends frames as they are and hears none, and a rtnetlink socket. Raises what `opened_in` raises."""
+    return opened_in(netns, lambda: (socket.socket(socket.AF_PACKET, socket.SOCK_RAW | socket.SOCK_CLOEXEC, 0), Socket()))
+
+
+def opened_in(netns: int, opening: Callable[[], T]) -> T:
+    """What is opened in the network namespace of this descriptor; the calling thread is back in its own afterwards.
 
     Raises OSError; RuntimeError when the way back is barred: nothing may be done then, it would be done to the guest.
     """
@@ -39,7 +50,7 @@ def netlink_in(netns: int) -> Socket:
     try:
         _enter(netns)
         try:
-            return Socket()
+            return opening()
         finally:
             _return(home)
     finally:
@@ -87,8 +98,8 @@ class Guests:
             self.close()
 
     def close(self) -> None:
-        for socket in self._sockets.values():
-            socket.close()
+        for opened in self._sockets.values():
+            opened.close()
         for netns in self._netns.values():
             if netns is not None:
                 os.close(netns)

@@ -30,6 +30,8 @@ _SOL_NETLINK, _ADD_MEMBERSHIP, _CAP_ACK, _EXT_ACK, _STRICT = 270, 1, 10, 11, 12
 _SO_RCVBUFFORCE = 33
 _MANY = 64
 """Messages a send: the answers to so many fit a socket's default buffer."""
+_ANSWER = 2048
+"""Bytes of receive buffer that an answer may take."""
 _HEADER = Struct("=IHHII")
 _TLV = Struct("=HH")
 _U32 = Struct("=I")
@@ -138,6 +140,12 @@ class Socket:
     def do(self, requests: Sequence[Request]) -> list[NetlinkError | None]:
         """Carry out all, several a send; the outcome of each, in their order. One that fails does not stop those behind it."""
         return [outcome for start in range(0, len(requests), _MANY) for outcome in self._do(requests[start : start + _MANY])]
+
+    def do_at_once(self, requests: Sequence[Request]) -> list[NetlinkError | None]:
+        """The same in one send, however many: the kernel carries out all of them, even if the caller is killed meanwhile."""
+        if len(requests) > _MANY:
+            self._enlarge(len(requests) * _ANSWER)
+        return self._do(requests)
 
     def _do(self, requests: Sequence[Request]) -> list[NetlinkError | None]:
         first = self._send(ACK, requests)

@@ -111,7 +111,7 @@ class Ports:
     def _pair(self, port: _Making) -> Request:
         view, netns = port.port, self._guests.netns(port.port.vm)
         assert netns is not None  # `_prepare` asked for it
-        return create_veth(view.device, HOST_MAC, view.mtu, LIVE, GuestEnd(netns, f"eth{view.index}", view.mac, view.mtu))
+        return create_veth(view.device, HOST_MAC, view.mtu, LIVE, GuestEnd(netns, _guest_name(view), view.mac, view.mtu, not view.moving))
 
     def _prepared(self, port: _Making) -> Request:
         """No link-local address, while there is no carrier that could bring one; and what a pair is born with, for a tap."""
@@ -185,7 +185,7 @@ class Ports:
         """What holds the name, if it can go. Raises Refused, OSError."""
         link, where = self._kernel.ask(port.port.device), port.port.device
         if link is None and port.port.kind == "namespace":
-            link, where = self._behind(port), f"the guest's eth{port.port.index}"
+            link, where = self._behind(port), f"the guest's {_guest_name(port.port)}"
         if link is None or not is_remnant(link):
             raise Refused(f"{where} exists already")
         return link
@@ -193,7 +193,7 @@ class Ports:
     def _behind(self, port: _Making) -> Link | None:
         """The host's end of what holds the name on the guest's side."""
         guest = self._guests.socket(port.port.vm)
-        message = guest.get(get_link(f"eth{port.port.index}")) if guest else None
+        message = guest.get(get_link(_guest_name(port.port))) if guest else None
         return self._kernel.ask(parse_link(message).peer) if message else None
 
     def _discard(self, devices: Sequence[str]) -> None:
@@ -267,6 +267,11 @@ class Ports:
             with suppress(OSError):
                 if link.kind == "veth" and (guest := self._guests.socket(step.port.vm)):
                     guest.run(set_link(link.peer, up=False))
+
+
+def _guest_name(port: PortView) -> str:
+    """The guest's end, as it is born. One that moves in gets its place at the switch-over; until then it is called like the host's."""
+    return port.device if port.moving else f"eth{port.index}"
 
 
 def _keep_taps(ports: Sequence[_Making]) -> None:

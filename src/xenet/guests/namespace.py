@@ -16,7 +16,7 @@ import socket
 import struct
 import subprocess
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, wait
 from pathlib import Path
 from typing import TypeVar
@@ -200,10 +200,16 @@ def hostname(name: str) -> str:
 
 
 class NamespaceGuests:
-    """Guests as namespaces: a folder a VM under `directory`, with its init's file and what it was started as (guest.json)."""
+    """Guests as namespaces: a folder a VM under `directory`, with its init's file and what it was started as (guest.json).
 
-    def __init__(self, directory: Path) -> None:
+    A guest that moves between two hosts of one machine stays what it is, and its folder is renamed into the other host's directory: so it
+    is one host's or the other's at any moment, whoever is killed.
+    """
+
+    def __init__(self, directory: Path, others: Callable[[], Iterable[Path]] = tuple) -> None:
+        """`others` names the directories of the other hosts on this machine."""
         self.directory = directory
+        self._others = others
         directory.mkdir(parents=True, exist_ok=True)
 
     def observe(self) -> dict[str, GuestView]:
@@ -215,10 +221,13 @@ class NamespaceGuests:
         return guests
 
     def start(self, guest: GuestView) -> None:
-        """Raises GuestError, also when the VM runs already, under whichever domid."""
+        """The very guest where it runs on another host of this machine: it is taken over. Raises GuestError, also when the VM runs here
+        already, under whichever domid."""
         folder = self.directory / guest.vm
         if find(folder) is not None:
             raise GuestError(f"guest {guest.name} runs already")
+        if self._take(guest):
+            return
         folder.mkdir(exist_ok=True)
         (folder / "guest.json").write_bytes(msgspec.json.encode(guest))
         try:
@@ -226,6 +235,21 @@ class NamespaceGuests:
         except GuestError:
             _remove(folder)
             raise
+
+    def _take(self, guest: GuestView) -> bool:
+        there = next((folder for folder in self._elsewhere(guest.vm) if (view := _view(folder)) and view.domid == guest.domid), None)
+        if there is None:
+            return False
+        _remove(self.directory / guest.vm)
+        try:
+            there.rename(self.directory / guest.vm)
+        except OSError as error:
+            raise GuestError(f"guest {guest.name} cannot be taken over from {there}: {error.strerror}") from error
+        return True
+
+    def _elsewhere(self, vm_uuid: str) -> Iterator[Path]:
+        """The folder in which it lives on another host of this machine, if any."""
+        return (directory / vm_uuid for directory in self._others() if find(directory / vm_uuid) is not None)
 
     def stop(self, vm_uuid: str) -> None:
         """End the guest and everything in it; nothing to do when it does not run."""
@@ -235,8 +259,9 @@ class NamespaceGuests:
         _remove(self.directory / vm_uuid)
 
     def netns(self, vm_uuid: str) -> int | None:
-        """A descriptor of the guest's network namespace, which the caller closes; None when it does not run."""
-        namespace = self.find(vm_uuid)
+        """A descriptor of the guest's network namespace, which the caller closes; None when it does not run. A guest that is about to come
+        here, or has just gone, is reached on the other host."""
+        namespace = self.find(vm_uuid) or next((found for folder in self._elsewhere(vm_uuid) if (found := find(folder))), None)
         try:
             return None if namespace is None else namespace.fd()
         except GuestError:
@@ -250,7 +275,15 @@ class NamespaceGuests:
 def living(directory: Path) -> list[tuple[GuestView, Namespace]]:
     """The guests that live under this directory; for onlookers: what dead ones left is neither named nor removed."""
     found = ((folder, find(folder)) for folder in sorted(directory.iterdir())) if directory.is_dir() else ()
-    return [(_GUEST.decode((folder / "guest.json").read_bytes()), namespace) for folder, namespace in found if namespace is not None]
+    return [(view, namespace) for folder, namespace in found if namespace is not None and (view := _view(folder))]
+
+
+def _view(folder: Path) -> GuestView | None:
+    """What the guest was started as; None where it has just moved to another host."""
+    try:
+        return _GUEST.decode((folder / "guest.json").read_bytes())
+    except FileNotFoundError:
+        return None
 
 
 def _remove(folder: Path) -> None:

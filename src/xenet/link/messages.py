@@ -19,6 +19,8 @@ class Hello(msgspec.Struct, frozen=True, tag=True):
     backend: str
     guests: str
     nics: tuple[NIC, ...]
+    place: str = ""
+    """As HostFacts.place."""
 
 
 class Report(msgspec.Struct, frozen=True, tag=True):

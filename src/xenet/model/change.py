@@ -12,7 +12,7 @@ import msgspec
 
 from xenet.model.classes import STORED
 from xenet.model.declare import stored_fields
-from xenet.model.hidden import Edit
+from xenet.model.hidden import Edit, Phase
 from xenet.model.state import PoolState
 from xenet.model.types import Record, Ref
 
@@ -98,7 +98,16 @@ def _revived(cls: str, fields: Mapping[str, Any] | None) -> Mapping[str, Any] | 
 
 def with_edits(value: Any) -> Any:
     """A field's value as it came out of JSON, the edits that it may hold revived: their own fields have no declared type."""
-    return revive(value) if isinstance(value, tuple) and value and isinstance(value[0], Edit) else value
+    if not isinstance(value, tuple) or not value:
+        return value
+    if isinstance(value[0], Phase):
+        return tuple(_revived_phase(phase) for phase in value)
+    return revive(value) if isinstance(value[0], Edit) else value
+
+
+def _revived_phase(phase: Phase) -> Phase:
+    back = tuple(_revived_phase(step) for step in phase.back)
+    return msgspec.structs.replace(phase, enter=revive(phase.enter), undo=revive(phase.undo), back=back)
 
 
 _TYPES: dict[str, dict[str, Any]] = {}
@@ -138,5 +147,15 @@ class Draft:
         return list(self._touched)
 
     def change(self) -> Change:
-        edits = (edit_between(cls, ref, self.base.find(STORED[cls], ref), self.state.find(STORED[cls], ref)) for cls, ref in self._touched)
+        return self.change_since(self.base)
+
+    def change_since(self, state: PoolState) -> Change:
+        """What leads here from a state that this draft went through."""
+        edits = (edit_between(cls, ref, state.find(STORED[cls], ref), self.state.find(STORED[cls], ref)) for cls, ref in self._touched)
         return Change(tuple(edit for edit in edits if edit is not None))
+
+    def fork(self) -> "Draft":
+        """Another draft that goes on from here, while this one stays."""
+        other = Draft(self.base)
+        other.state, other._touched = self.state, dict(self._touched)
+        return other

@@ -23,6 +23,6 @@ def kind_of(vm: VM, default: str) -> GuestKind:
     return "namespace" if (vm.other_config.get(KEY) or default) == "namespace" else "tap"
 
 
-def port_name(vif: VIF, vm: VM, kind: GuestKind) -> str:
+def port_name(vif: VIF, domid: int, kind: GuestKind) -> str:
     """The host's device of a VIF, by XenServer's names: `vif<domid>.<device>`; of an emulated NIC `tap<domid>.<device>`."""
-    return f"{'tap' if kind == 'tap' else 'vif'}{vm.domid}.{vif.device}"
+    return f"{'tap' if kind == 'tap' else 'vif'}{domid}.{vif.device}"

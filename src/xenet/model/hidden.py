@@ -2,11 +2,11 @@
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import msgspec
 
-from xenet.model.types import EMPTY, Hidden, HostRef, NetworkRef, Record, Ref, StrSet, TaskRef
+from xenet.model.types import EMPTY, EnumName, Hidden, HostRef, NetworkRef, Record, Ref, StrSet, TaskRef
 
 
 class Edit(msgspec.Struct, frozen=True):
@@ -18,8 +18,27 @@ class Edit(msgspec.Struct, frozen=True):
     after: Mapping[str, Any] | None
 
 
+Mercy = Annotated[Literal["undo", "skip", "wait"], EnumName("operation_mercy")]
+"""What the failure of a host means for the operation that waits for it: it fails and is undone; the host is waited for no longer, since it
+makes up for it by itself once it can; or it is waited for until the time is over, and then no longer."""
+
+
+class Phase(msgspec.Struct, frozen=True):
+    """What an operation goes on to when the hosts that it waited for are done."""
+
+    waiting: tuple[Ref, ...]
+    enter: tuple[Edit, ...]
+    """Committed with the end of the phase before."""
+    mercy: Mercy = "undo"
+    undo: tuple[Edit, ...] = ()
+    """What takes back all that was done by then, this phase included."""
+    back: tuple["Phase", ...] = ()
+    """The way to `undo`, where one commit is not enough."""
+
+
 class Operation(Record, frozen=True, kw_only=True):
-    """A call that waits for hosts. `done` is what its success commits, `undo` what its failure does.
+    """A call that waits for hosts. `done` is what its success commits, `undo` what its failure does. One whose hosts must act one after
+    the other has phases; `done` ends the last.
 
     It is a record, so that a server that was killed finds the calls in flight and ends them by the same path.
     """
@@ -43,6 +62,13 @@ class Operation(Record, frozen=True, kw_only=True):
     undo: Hidden[tuple[Edit, ...]]
     deadline: Hidden[datetime]
     """When the hosts must have answered."""
+    mercy: Hidden[Mercy] = "undo"
+    then: Hidden[tuple[Phase, ...]] = ()
+    """The phases that are still to come."""
+    back: Hidden[tuple[Phase, ...]] = ()
+    """The phases that lead to `undo` from here."""
+    failure: Hidden[StrSet] = ()
+    """On the way back: what the call fails with at the end of it."""
     result: Hidden[str] = ""
     """The call's result as a task shows it: the XML text of a value, empty for void."""
     keep_task: Hidden[bool] = False
@@ -98,6 +124,8 @@ class HostFacts(Record, frozen=True, kw_only=True):
     host: Hidden[HostRef]
     nics: Hidden[tuple[NIC, ...]] = ()
     bonds: Hidden[tuple[BondLinks, ...]] = ()
+    place: Hidden[str] = ""
+    """Where its guests of namespaces are: the machine's boot id, a space, and their folder there."""
     forgotten: Hidden[StrSet] = ()
     """NICs that `PIF.forget` left unmanaged: never adopted again by a restart."""
 

@@ -113,8 +113,8 @@ def counters_are_ahead(state: PoolState) -> Iterator[str]:
     """What was given out lies below its counter, so it is never given twice."""
     for pool in state.all(Pool):
         for vm in state.all(VM):
-            if vm.domid >= pool.next_domid:
-                yield f"{_name(vm)}: domid {vm.domid}, but the next is {pool.next_domid}"
+            if max(vm.domid, vm.peer_domid) >= pool.next_domid:
+                yield f"{_name(vm)}: domid {max(vm.domid, vm.peer_domid)}, but the next is {pool.next_domid}"
         for network in state.all(Network):
             number = network.bridge.removeprefix("xapi")
             if network.bridge.startswith("xapi") and number.isdecimal() and int(number) >= pool.next_xapi:
@@ -133,6 +133,8 @@ def vms_are_where_they_shall_be(state: PoolState) -> Iterator[str]:
             yield f"{_name(vm)}: shall run on {vm.running_on} and is on {vm.resident_on}"
         if (vm.power_state == "Running") != (vm.resident_on != NULL) or (vm.domid >= 0) != (vm.resident_on != NULL):
             yield f"{_name(vm)}: {vm.power_state}, on {vm.resident_on}, domain {vm.domid}"
+        if vm.peer != NULL or vm.handing_over:
+            yield f"{_name(vm)}: is on its way by no operation"
         if vm.scheduled_to_be_resident_on != NULL:
             yield f"{_name(vm)}: is scheduled for {vm.scheduled_to_be_resident_on} by no operation"
 
@@ -200,7 +202,7 @@ def _homes(state: PoolState, network: Network) -> set[Ref]:
     """Where a network's plugged VIFs are."""
     plugged = [vif for vif in state.where(VIF, "network", network.ref) if vif.plugged]
     vms = (state.find(VM, vif.VM) for vif in plugged)
-    return {vm.running_on for vm in vms if vm is not None and vm.running_on != NULL}
+    return {host for vm in vms if vm is not None for host in (vm.running_on, vm.peer) if host != NULL}
 
 
 _RULES = (

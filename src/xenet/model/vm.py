@@ -181,6 +181,19 @@ class VM(Record, frozen=True, kw_only=True):
 
     running_on: Hidden[HostRef] = NULL
     """Wanted: the host on which this VM shall run, as domain `domid`; null: nowhere."""
+    born: Hidden[int] = -1
+    """The domid of its last boot, which stays with the guest when it moves; -1: it has not moved since it was given `domid`."""
+    peer: Hidden[HostRef] = NULL
+    """While it migrates: the other host that has ports for it, as domain `peer_domid`; the one where it goes, and after the switch-over
+    the one that it came from."""
+    peer_domid: Hidden[int] = -1
+    handing_over: Hidden[bool] = False
+    """Wanted: both hosts are ready for the switch-over, and neither counts on having the guest."""
+
+
+def born_as(vm: VM) -> int:
+    """The domid of its last boot: what tells the guest that runs from one before and after it."""
+    return vm.domid if vm.born < 0 else vm.born
 
 
 class VMMetrics(Record, frozen=True, kw_only=True):

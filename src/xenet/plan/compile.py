@@ -8,9 +8,9 @@ from xenet.model.hidden import Edit
 from xenet.model.network import Network
 from xenet.model.pif import PIF, device_name
 from xenet.model.state import PoolState
-from xenet.model.types import PREFIX, Ref, ref_of
+from xenet.model.types import NULL, PREFIX, Ref, ref_of
 from xenet.model.vif import VIF
-from xenet.model.vm import VM
+from xenet.model.vm import VM, born_as
 from xenet.plan.bond import bond_view
 from xenet.plan.ethtool import OFFLOADS, ON_A_VIF, of_uplink, settings_of
 from xenet.plan.layer3 import addresses_of, advertisements_of, routes_of
@@ -84,13 +84,14 @@ def _ports(state: PoolState, host: Ref, network: Network) -> Iterator[PortView]:
         if not vif.plugged:
             continue
         vm = state.get(VM, vif.VM)
-        if vm.running_on == host:
-            yield _port(vif, vm, kind_of(vm, default), network)
+        if host in (vm.running_on, vm.peer):
+            yield _port(vif, vm, kind_of(vm, default), network, host)
 
 
-def _port(vif: VIF, vm: VM, kind: GuestKind, network: Network) -> PortView:
+def _port(vif: VIF, vm: VM, kind: GuestKind, network: Network, host: Ref) -> PortView:
+    domid = vm.domid if vm.running_on == host else vm.peer_domid
     return PortView(
-        port_name(vif, vm, kind),
+        port_name(vif, domid, kind),
         vif.uuid,
         vm.uuid,
         int(vif.device),
@@ -101,6 +102,7 @@ def _port(vif: VIF, vm: VM, kind: GuestKind, network: Network) -> PortView:
         rate=rate_of(vif),
         lock=lock_of(vif, network),
         ethtool=settings_of(vif.other_config, ON_A_VIF),
+        moving=vm.handing_over or vm.running_on != host,
     )
 
 
@@ -120,7 +122,13 @@ def compile_guest(state: PoolState, host: Ref, uuid: str) -> GuestView | None:
     vm = state.find(VM, ref_of(uuid))
     if vm is None or vm.running_on != host or kind_of(vm, default_kind(state)) != "namespace":
         return None
-    return GuestView(vm.uuid, vm.domid, vm.name_label)
+    return GuestView(vm.uuid, born_as(vm), vm.name_label)
+
+
+def is_due_elsewhere(state: PoolState, host: Ref, guest: GuestView) -> bool:
+    """Whether another host is about to take this very guest over: then it is none of this one's."""
+    vm = state.find(VM, ref_of(guest.vm))
+    return vm is not None and vm.running_on not in (host, NULL) and born_as(vm) == guest.domid
 
 
 _READ = {
@@ -152,7 +160,7 @@ _READ = {
         {"network", "VM", "device", "plugged", "MAC", "MTU", "qos_algorithm_type", "qos_algorithm_params"}
         | {"other_config", "locking_mode", "ipv4_allowed", "ipv6_allowed"}
     ),
-    "VM": frozenset({"running_on", "domid", "other_config"}),
+    "VM": frozenset({"running_on", "domid", "other_config", "born", "peer", "peer_domid", "handing_over"}),
     "pool": frozenset({"other_config"}),
 }
 """The fields that a SwitchView is made of: an edit of any other field (operations come and go with every call) changes none."""

@@ -8,14 +8,17 @@ import msgspec
 from xenet.plan.steps import (
     AddAddress,
     AddRoute,
+    Announce,
     AttachUplink,
     CreatePort,
     CreateSwitch,
     DeleteSwitch,
     DetachUplink,
+    OfferPort,
     RemoveAddress,
     RemovePort,
     RemoveRoute,
+    SeatPort,
     SetAdvertisements,
     SetPort,
     SetSwitch,
@@ -60,7 +63,7 @@ def diff_views(
             steps += _build(want, have, borrowed)
             steps += _put_in(want, have, moves)
     steps += [_delete(have) for want, have in pairs if want is None and have is not None]
-    return steps
+    return steps + list(_hand_over(pairs))
 
 
 def _on_vlan(switch: SwitchView | None) -> bool:
@@ -147,7 +150,8 @@ def _put_in(want: SwitchView, have: SwitchView | None, moves: Mapping[str, PortV
         if current == port:
             continue
         if current is not None and same_device(port, current):
-            yield _set(want, port, current, _differs(port, current))
+            if msgspec.structs.replace(current, moving=port.moving) != port:
+                yield _set(want, port, current, _differs(port, current))
         elif device in moves:
             yield _set(want, port, moves[device], "its VIF moved to this network")
         else:
@@ -156,6 +160,21 @@ def _put_in(want: SwitchView, have: SwitchView | None, moves: Mapping[str, PortV
 
 def _set(switch: SwitchView, port: PortView, now: PortView, reason: str) -> Step:
     return SetPort(object=port.vif, reason=reason, bridge=switch.bridge, port=port, rate=now.rate, lock=now.lock, ethtool=now.ethtool)
+
+
+def _hand_over(pairs: Iterable[Pair]) -> Iterator[Step]:
+    """What is left to do with the ports of VMs that move, when all of them are in their switches: those of a VM change together."""
+    have = {device: port for _, switch in pairs if switch for device, port in switch.ports.items()}
+    want = [port for switch, _ in pairs if switch for port in switch.ports.values()]
+    kept = [(port, have[port.device]) for port in want if port.device in have and same_device(port, have[port.device])]
+    for port, now in kept:
+        if port.moving and not now.moving:
+            yield OfferPort(object=port.vif, reason="its VM is about to move", port=port)
+    seated = [port for port, now in kept if now.moving and not port.moving]
+    for port in seated:
+        yield SeatPort(object=port.vif, reason="its VM runs here from now on", port=port)
+    for port in seated:
+        yield Announce(object=port.vif, reason="switches know its MAC elsewhere", port=port)
 
 
 def _differs(want: PortView, have: PortView) -> str:

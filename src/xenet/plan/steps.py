@@ -133,7 +133,8 @@ class CreatePort(Step, frozen=True, kw_only=True):
         after = f"master {self.bridge} {_state(port)}"
         if port.kind == "tap":
             return _all(f"ip tuntap add {port.device} mode tap", *before, f"ip link set {port.device} mtu {port.mtu} {after}")
-        pair = f"ip link add {port.device} mtu {port.mtu} type veth peer name eth{port.index} address {port.mac} netns {port.vm}"
+        nic = port.device if port.moving else f"eth{port.index}"
+        pair = f"ip link add {port.device} mtu {port.mtu} type veth peer name {nic} address {port.mac} netns {port.vm}"
         return _all(pair, *before, f"ip link set {port.device} {after}")
 
 
@@ -203,6 +204,39 @@ class RemovePort(Step, frozen=True, kw_only=True):
     @property
     def text(self) -> str:
         return f"ip link set {self.port.device} nomaster down && ip link del {self.port.device}"
+
+
+class OfferPort(Step, frozen=True, kw_only=True):
+    """Note on a VIF's device that its VM is about to move: from now on another host may take the guest's end of it out of service."""
+
+    port: PortView
+
+    @property
+    def text(self) -> str:
+        return f"ip link set {self.port.device} alias 'moving ...'"
+
+
+class SeatPort(Step, frozen=True, kw_only=True):
+    """The guest's NIC becomes the other end of this device: it gets the name, the addresses, the routes and the neighbours of the one that
+    has the place, which goes out of service. Where it is so already, there is only the note to take off."""
+
+    port: PortView
+
+    @property
+    def text(self) -> str:
+        link, nic = f"ip -n {self.port.vm} link set", f"eth{self.port.index}"
+        return f"{link} {nic} down name old && {link} {self.port.device} name {nic} up"
+
+
+class Announce(Step, frozen=True, kw_only=True):
+    """Have every switch learn where the guest's MAC now is: a frame for each of its addresses, again and again with growing pauses."""
+
+    where: ClassVar[str] = "announcer"
+    port: PortView
+
+    @property
+    def text(self) -> str:
+        return f"ip netns exec {self.port.vm} arping -U -I eth{self.port.index} ..."
 
 
 class AddAddress(Step, frozen=True, kw_only=True):

@@ -49,6 +49,8 @@ class PortView(msgspec.Struct, frozen=True):
     """None: the guest may send what it likes."""
     ethtool: Settings = {}
     """Of the device on the host."""
+    moving: bool = False
+    """Its VM is on the way to this host or from it: all is ready, but the guest's NIC may be the other end of another host's device."""
 
 
 def same_device(one: PortView, other: PortView) -> bool:
@@ -169,6 +171,7 @@ class GuestView(msgspec.Struct, frozen=True):
     vm: str
     """The VM's uuid."""
     domid: int
+    """The one that it was born as: it keeps it where it moves."""
     name: str
 
 

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -13,10 +13,10 @@ from xenet.model.hidden import Operation
 from xenet.model.types import Ref
 from xenet.store.base import Store
 from xenet.verbs.attach import check_live, host_of
-from xenet.verbs.call import PATIENCE, Call, Entropy, Outcome, Question, Work, new_task
+from xenet.verbs.call import PATIENCE, Call, Ended, Entropy, Outcome, Question, Work, new_task
 from xenet.verbs.host import all_gone
 from xenet.verbs.registry import Message
-from xenet.verbs.report import Ended, News, give_up, take_report, timeout_failure
+from xenet.verbs.report import News, give_up, take_report, timeout_failure
 from xenet.wire import xmlrpc
 
 log = logging.getLogger("xenet.server")
@@ -56,7 +56,7 @@ class Core:
             return await self._ask(result)
         if not isinstance(result, Outcome):
             return result if result is not None else ""
-        self.store.commit(result.change)
+        self._commit_end(result.change, result.ended)
         if result.operation is not None:
             await self._settled(result.operation)
         return result.result
@@ -112,7 +112,7 @@ class Core:
         """A dead agent: what it was to do is taken back."""
         for operation in list(self.store.snapshot().all(Operation)):
             if host in operation.waiting:
-                self._commit_end(*give_up(self.call("host left"), operation.ref, Failure("CANNOT_CONTACT_HOST", host)))
+                self._commit_end(*give_up(self.call("host left"), operation.ref, Failure("CANNOT_CONTACT_HOST", host), host))
 
     def expire(self) -> None:
         """Give up the operations whose time is over."""
@@ -121,7 +121,7 @@ class Core:
                 call = self.call("time-out")
                 self._commit_end(*give_up(call, operation.ref, timeout_failure(call, operation)))
 
-    def _commit_end(self, change: Change, ended: list[Ended]) -> None:
+    def _commit_end(self, change: Change, ended: Sequence[Ended]) -> None:
         self.store.commit(change)
         for end in ended:
             future = self._waiting.get(end.operation)

@@ -11,7 +11,7 @@ from xenet.link.channel import Channel
 from xenet.link.messages import REPLICATED, Answer, Ask, Delta, FromAgent, Hello, Report, Snapshot
 from xenet.model.change import Change, edit_between
 from xenet.model.errors import Failure
-from xenet.model.hidden import Edit
+from xenet.model.hidden import Edit, Operation
 from xenet.model.state import PoolState
 from xenet.model.types import Ref
 from xenet.server.core import Core
@@ -83,7 +83,7 @@ class Hosts:
 
     def _welcome(self, channel: Channel[FromAgent], first: Hello) -> Ref:
         call = self.core.call("hello")
-        outcome = hello(call, first.host, first.name, first.backend, first.nics, first.guests)
+        outcome = hello(call, first.host, first.name, first.backend, first.nics, first.guests, first.place)
         state = self.store.commit(outcome.change)
         host: Ref = outcome.result
         channel.send(Snapshot(host, state.revision, snapshot_edits(state), self.port))
@@ -107,7 +107,7 @@ class Hosts:
     def _committed(self, state: PoolState, change: Change, entries: list[LogEntry]) -> None:
         """Send a commit to the hosts: what they keep a copy of, or an empty delta to one that an operation waits for."""
         edits = tuple(edit for edit in change.edits if edit.cls in REPLICATED)
-        awaited = {host for edit in change.edits if edit.cls == "operation" and edit.before is None for host in _waiting(edit)}
+        awaited = {host for edit in change.edits for host in _awaited(state, edit)}
         for host, channel in self._links.items():
             if edits or host in awaited:
                 channel.send(Delta(state.revision, edits))
@@ -132,9 +132,10 @@ class Hosts:
             self._asked.pop(number, None)
 
 
-def _waiting(edit: Edit) -> tuple[Ref, ...]:
-    waiting: tuple[Ref, ...] = (edit.after or {}).get("waiting", ())
-    return waiting
+def _awaited(state: PoolState, edit: Edit) -> tuple[Ref, ...]:
+    """The hosts that an operation waits for from this edit on: it begins, or another phase of it."""
+    operation = state.find(Operation, edit.ref) if edit.cls == "operation" and "since" in (edit.after or {}) else None
+    return operation.waiting if operation else ()
 
 
 def snapshot_edits(state: PoolState) -> tuple[Edit, ...]:

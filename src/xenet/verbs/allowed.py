@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping
 from xenet.model import errors
 from xenet.model.change import Draft
 from xenet.model.errors import Failure
+from xenet.model.guests import default_kind, kind_of
 from xenet.model.hidden import Operation
 from xenet.model.network import Network
 from xenet.model.state import PoolState
@@ -21,8 +22,11 @@ VM_OPERATIONS: dict[str, tuple[str, ...]] = {
     "hard_shutdown": ("Running",),
     "hard_reboot": ("Running",),
     "shutdown": ("Running",),
+    "pool_migrate": ("Running",),
 }
 """The power states in which each operation on a VM may begin."""
+MIGRATIONS = ("pool_migrate",)
+"""What a VM cannot do whose hypervisor is not xenet's."""
 _LEAVING = ("clean_shutdown", "hard_shutdown", "suspend", "pause")
 
 
@@ -97,7 +101,8 @@ def refresh_allowed(draft: Draft) -> None:
     state = draft.state
     vms, vifs = _touched(draft)
     for vm in vms:
-        allowed = tuple(op for op in VM_OPERATIONS if not _refused(check_vm, vm, op))
+        impossible = MIGRATIONS if kind_of(vm, default_kind(state)) == "tap" else ()
+        allowed = tuple(op for op in VM_OPERATIONS if op not in impossible and not _refused(check_vm, vm, op))
         if allowed != vm.allowed_operations:
             draft.update(vm, allowed_operations=allowed)
     for vif in vifs:

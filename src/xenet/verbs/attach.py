@@ -49,7 +49,7 @@ def hosts_using(state: PoolState, network: Ref) -> set[Ref]:
     for vif in state.where(VIF, "network", network):
         vm = state.get(VM, vif.VM)
         if vif.plugged or vif.currently_attached:
-            homes |= {host for host in (vm.running_on, vm.resident_on) if host != NULL}
+            homes |= {host for host in (vm.running_on, vm.resident_on, vm.peer) if host != NULL}
     return homes
 
 

@@ -8,7 +8,8 @@ from typing import Any
 import msgspec
 
 from xenet.model.change import Change, Draft
-from xenet.model.hidden import Operation
+from xenet.model.errors import Failure
+from xenet.model.hidden import Edit, Mercy, Operation, Phase
 from xenet.model.network import Network
 from xenet.model.state import PoolState
 from xenet.model.task import EPOCH, Task
@@ -55,12 +56,30 @@ class Call(msgspec.Struct, frozen=True):
     internal: bool = False
 
 
+class Ended(msgspec.Struct, frozen=True):
+    """An operation that is over; `failure` is None when it succeeded."""
+
+    operation: Ref
+    failure: Failure | None
+
+
 class Outcome(msgspec.Struct, frozen=True):
-    """What a verb decided: the change to commit, the call's result, and the operation that waits for hosts, if any."""
+    """What a verb decided: the change to commit, the call's result, the operation that waits for hosts, if any, and those that it ends."""
 
     change: Change
     result: Any = ""
     operation: Ref | None = None
+    ended: tuple[Ended, ...] = ()
+
+
+class Further(msgspec.Struct, frozen=True):
+    """A phase in the words of a verb: `change` drafts what its hosts then must do."""
+
+    hosts: tuple[Ref, ...]
+    change: Callable[[Draft], None]
+    mercy: Mercy = "undo"
+    back: tuple["Further", ...] = ()
+    """The phases by which its failure is taken back."""
 
 
 class Question(msgspec.Struct, frozen=True):
@@ -103,19 +122,29 @@ class Work(Draft):
         """One host must act; see `await_hosts`."""
         return self.await_hosts([host], doing, done, result)
 
-    def await_hosts(self, hosts: Sequence[Ref], doing: Sequence[tuple[Record, str]], done: Callable[[Draft], None], result: Any = "") -> Outcome:
-        """These hosts must act, all of them. `doing` names the records that are locked meanwhile, each with the operation that their
-        current_operations show; `done` drafts what success adds. Failure takes everything back.
+    def await_hosts(
+        self,
+        hosts: Sequence[Ref],
+        doing: Sequence[tuple[Record, str]],
+        done: Callable[[Draft], None],
+        result: Any = "",
+        then: Sequence[Further] = (),
+        cancellable: bool = False,
+    ) -> Outcome:
+        """These hosts must act, all of them, and after them those of the phases in `then`, one after the other. `doing` names the records
+        that are locked meanwhile, each with the operation that their current_operations show; `done` drafts what success adds. Failure
+        takes everything back; so does, where it is cancellable, a task.cancel before the second phase.
 
         Raises OTHER_OPERATION_IN_PROGRESS for a record that another operation holds: a VM that shall halt while one of its VIFs is plugged.
         """
         for record, _ in doing:
             check_unheld(self.base, record)
-        task = self._task()
+        task = msgspec.structs.replace(self._task(), allowed_operations=("cancel", "destroy") if cancellable else ("destroy",))
         for record, name in doing:
             self._mark(record, {task.ref: name})
         refresh_allowed(self)
-        wanted = self.change()
+        wanted, last = self.change(), self.fork()
+        phases = self._phases(last, then)
         operation = Operation(
             uuid=self.call.entropy.uuid(),
             objects=tuple(record.ref for record, _ in doing),
@@ -125,8 +154,9 @@ class Work(Draft):
             task=task.ref,
             waiting=tuple(hosts),
             since=self.base.revision + 1,
-            done=self._done([record for record, _ in doing], done).edits,
-            undo=tuple(edit for edit in wanted.inverse().edits if edit.ref not in self._needs),
+            done=self._done(last.state, [record for record, _ in doing], done).edits,
+            undo=self._undo(wanted),
+            then=phases,
             deadline=self.call.now + PATIENCE,
             result=xml_result(result),
             keep_task=self.call.asynchronous,
@@ -135,12 +165,25 @@ class Work(Draft):
         self.put(operation)
         return Outcome(self.change(), result, operation.ref)
 
+    def _undo(self, change: Change) -> tuple[Edit, ...]:
+        return tuple(edit for edit in change.inverse().edits if edit.ref not in self._needs)
+
+    def _phases(self, draft: Draft, further: Iterable[Further]) -> tuple[Phase, ...]:
+        """The draft goes on through all of them."""
+        phases = []
+        for phase in further:
+            before = draft.state
+            phase.change(draft)
+            back = self._phases(draft.fork(), phase.back)
+            phases.append(Phase(phase.hosts, draft.change_since(before).edits, phase.mercy, self._undo(draft.change()), back))
+        return tuple(phases)
+
     def _mark(self, record: Record, operations: dict[Ref, str]) -> None:
         if "current_operations" in record.__struct_fields__:
             self.update(record, current_operations=operations)
 
-    def _done(self, doing: Iterable[Record], done: Callable[[Draft], None]) -> Change:
-        after = Draft(self.state)
+    def _done(self, last: PoolState, doing: Iterable[Record], done: Callable[[Draft], None]) -> Change:
+        after = Draft(last)
         done(after)
         for record in doing:
             current = after.state.find(type(record), record.ref)

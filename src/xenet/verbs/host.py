@@ -21,10 +21,11 @@ PRODUCT_VERSION = "8.4.0"
 """The XenServer release whose API this is; clients split it on dots and want integers."""
 
 
-def hello(call: Call, host: str, name: str, backend: str, nics: tuple[NIC, ...], guests: str) -> Outcome:
+def hello(call: Call, host: str, name: str, backend: str, nics: tuple[NIC, ...], guests: str, place: str = "") -> Outcome:
     """A host's agent has come: make its host (and the pool with the first), its PIFs and their networks, and note it live.
 
-    `host` is its uuid, kept by the agent; `guests` what VMs are here by default (namespace or tap).
+    `host` is its uuid, kept by the agent; `guests` what VMs are here by default (namespace or tap);
+    `place` where those of namespaces are.
     """
     work = Work(call)
     record = call.state.find(Host, ref_of(host)) or _new_host(work, host, name)
@@ -32,7 +33,7 @@ def hello(call: Call, host: str, name: str, backend: str, nics: tuple[NIC, ...],
     work.update(record, software_version={**software_version(), "network_backend": backend}, name_label=record.name_label or name)
     facts = work.state.find(HostFacts, record.ref) or HostFacts(uuid=host, host=record.ref)
     work.put(facts)
-    work.update(facts, nics=nics)
+    work.update(facts, nics=nics, place=place)
     adopt_nics(work, record.ref)
     copy_bonds(work, record.ref, next(work.state.all(Pool)).master)
     copy_vlans(work, record.ref, next(work.state.all(Pool)).master)

@@ -137,7 +137,8 @@ def _ports(state: PoolState, network: Ref) -> Iterator[tuple[str, str]]:
     default = default_kind(state)
     for vif in state.where(VIF, "network", network):
         vm = state.get(VM, vif.VM)
-        yield port_name(vif, vm, kind_of(vm, default)), vif.uuid
+        for domid in (vm.domid, vm.peer_domid):
+            yield port_name(vif, domid, kind_of(vm, default)), vif.uuid
 
 
 def _fdb_rows(state: PoolState, network: Ref, said: dict[Ref, list[dict[str, str]]]) -> list[dict[str, str]]:

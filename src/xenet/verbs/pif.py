@@ -85,7 +85,7 @@ def check_unpluggable(state: PoolState, pif: PIF) -> None:
         raise Failure("PIF_IS_MANAGEMENT_INTERFACE", pif.ref)
     for vif in state.where(VIF, "network", pif.network):
         vm = state.get(VM, vif.VM)
-        if pif.host in (vm.running_on, vm.resident_on) and (vif.plugged or vif.currently_attached):
+        if pif.host in (vm.running_on, vm.resident_on, vm.peer) and (vif.plugged or vif.currently_attached):
             raise Failure("VIF_IN_USE", pif.network, vif.ref)
     for operation in state.where(Operation, "keeps", pif.network):
         if pif.host in operation.waiting:

@@ -7,7 +7,8 @@ import msgspec
 from xenet.model.change import Change, Draft
 from xenet.model.classes import STORED
 from xenet.model.errors import Failure, internal
-from xenet.model.hidden import NIC, BondLinks, Edit, HostFacts, Lease, Operation
+from xenet.model.hidden import NIC, BondLinks, Edit, HostFacts, Lease, Operation, Phase
+from xenet.model.host import Host
 from xenet.model.pif import PIF
 from xenet.model.task import Task
 from xenet.model.types import Ref, ref_of
@@ -15,18 +16,12 @@ from xenet.model.vif import VIF
 from xenet.verbs.addresses import note_leases, note_leases6
 from xenet.verbs.adopt import refresh_metrics
 from xenet.verbs.allowed import refresh_allowed
+from xenet.verbs.attach import is_live
 from xenet.verbs.bond_links import note_bonds
-from xenet.verbs.call import Call, Work
+from xenet.verbs.call import PATIENCE, Call, Ended, Work
 from xenet.verbs.management import note_address
 from xenet.verbs.tunnel import note_tunnels
 from xenet.verbs.unmanaged import note_unmanaged
-
-
-class Ended(msgspec.Struct, frozen=True):
-    """An operation that is over; `failure` is None when it succeeded."""
-
-    operation: Ref
-    failure: Failure | None
 
 
 class News(msgspec.Struct, frozen=True):
@@ -55,8 +50,8 @@ def take_report(call: Call, host: Ref, news: News) -> tuple[Change, list[Ended]]
     ended = []
     for operation in list(call.state.all(Operation)):
         if host in operation.waiting and operation.since <= revision and pending.isdisjoint(operation.objects):
-            failure = _failure_of(work, operation, {**failed, **down})
-            ended += _advance(work, operation, host, failure)
+            failure = _failure_of(work, operation, {**failed, **down}) if operation.mercy == "undo" else None
+            ended += _fail(work, operation, failure) if failure else _advance(work, operation, (host,))
     note_tunnels(work, host)
     refresh_allowed(work)
     return work.change(), ended
@@ -81,11 +76,13 @@ def _without_switch(work: Work, host: Ref, failed: Mapping[Ref, str]) -> dict[Re
     return {pif.ref: failed[pif.network] for pif in work.state.where(PIF, "host", host) if pif.network in failed}
 
 
-def give_up(call: Call, operation: Ref, failure: Failure) -> tuple[Change, list[Ended]]:
-    """An operation whose host died or whose time is over: everything is taken back."""
+def give_up(call: Call, operation: Ref, failure: Failure, host: Ref | None = None) -> tuple[Change, list[Ended]]:
+    """An operation of which a host died (`host`), or whose time is over: everything is taken back, where nothing else was said."""
     work = Work(call)
     found = call.state.find(Operation, operation)
-    ended = _end(work, found, failure) if found else []
+    ended: list[Ended] = []
+    if found and not (host and found.mercy == "wait"):
+        ended = _fail(work, found, failure) if found.mercy == "undo" else _advance(work, found, (host,) if host else found.waiting)
     refresh_allowed(work)
     return work.change(), ended
 
@@ -109,12 +106,42 @@ def _failure_of(work: Work, operation: Operation, failed: Mapping[Ref, str]) -> 
     return None
 
 
-def _advance(work: Work, operation: Operation, host: Ref, failure: Failure | None) -> list[Ended]:
-    left = tuple(h for h in operation.waiting if h != host)
-    if left and failure is None:
+def _advance(work: Work, operation: Operation, hosts: Iterable[Ref]) -> list[Ended]:
+    """These hosts are done. After the last one comes the next phase, or the end."""
+    left = tuple(host for host in operation.waiting if host not in hosts)
+    if left:
         work.update(operation, waiting=left)
         return []
-    return _end(work, operation, failure)
+    if operation.then:
+        return _enter(work, operation, operation.then[0], operation.then[1:])
+    return _end(work, operation, Failure(*operation.failure) if operation.failure else None)
+
+
+def _fail(work: Work, operation: Operation, failure: Failure) -> list[Ended]:
+    """Take everything back, by the phases that lead there."""
+    if not operation.back:
+        return _end(work, operation, failure)
+    return _enter(work, work.update(operation, failure=tuple(failure.description)), operation.back[0], operation.back[1:])
+
+
+def _enter(work: Work, operation: Operation, phase: Phase, then: tuple[Phase, ...]) -> list[Ended]:
+    replay(work, phase.enter)
+    if task := work.state.find(Task, operation.task):
+        work.update(task, allowed_operations=("destroy",))
+    dead = tuple(host for host in phase.waiting if not is_live(work.state, work.state.get(Host, host)))
+    entered = work.update(
+        operation,
+        waiting=phase.waiting,
+        since=work.base.revision + 1,
+        deadline=work.call.now + PATIENCE,
+        mercy=phase.mercy,
+        undo=phase.undo,
+        back=phase.back,
+        then=then,
+    )
+    if dead and phase.mercy == "undo":
+        return _fail(work, entered, Failure("CANNOT_CONTACT_HOST", dead[0]))
+    return _advance(work, entered, dead) if dead and phase.mercy == "skip" else []
 
 
 def _end(work: Work, operation: Operation, failure: Failure | None) -> list[Ended]:
@@ -147,9 +174,11 @@ def _end_task(work: Work, operation: Operation, failure: Failure | None) -> None
     if not operation.keep_task:
         work.delete(task)
     elif failure is None:
-        work.update(task, status="success", progress=1.0, finished=work.call.now, result=operation.result)
+        work.update(task, status="success", progress=1.0, finished=work.call.now, result=operation.result, allowed_operations=("destroy",))
     else:
-        work.update(task, status="failure", progress=1.0, finished=work.call.now, error_info=tuple(failure.description))
+        status = "cancelled" if failure.code == "TASK_CANCELLED" else "failure"
+        ended = {"status": status, "progress": 1.0, "finished": work.call.now, "allowed_operations": ("destroy",)}
+        work.update(task, **ended, error_info=tuple(failure.description))
 
 
 def timeout_failure(call: Call, operation: Operation) -> Failure:

@@ -36,4 +36,4 @@ def _vifs(state: PoolState, network: NetworkRef) -> Iterator[tuple[str, str, str
         vm = state.get(VM, vif.VM)
         host = state.find(Host, vm.running_on)
         if vif.plugged and host is not None:
-            yield host.name_label, port_name(vif, vm, kind_of(vm, default)), f"VIF {vif.uuid}", str(vif.MTU)
+            yield host.name_label, port_name(vif, vm.domid, kind_of(vm, default)), f"VIF {vif.uuid}", str(vif.MTU)

@@ -1,11 +1,12 @@
 """task: made by clients for their own work or by the server for a call that takes its time."""
 
-from xenet.model.errors import not_allowed
+from xenet.model.errors import Failure, not_allowed
 from xenet.model.hidden import Operation
 from xenet.model.task import Task, TaskStatus
 from xenet.model.types import StrSet, TaskRef
 from xenet.verbs.call import Call, Outcome, Work, new_task
 from xenet.verbs.registry import message
+from xenet.verbs.report import give_up
 
 ENDED = ("success", "failure", "cancelled")
 
@@ -32,11 +33,16 @@ def destroy(call: Call, self: TaskRef) -> Outcome:
 
 @message("task")
 def cancel(call: Call, task: TaskRef) -> Outcome:
-    """A client's own task. Raises OPERATION_NOT_ALLOWED for an operation's: nothing here runs long enough to be stopped half-way."""
+    """A client's own task, or a migration's before its switch-over, which is then taken back. Raises OPERATION_NOT_ALLOWED for other
+    operations': they do not run long enough to be stopped half-way."""
     record = call.state.get(Task, task)
     if "cancel" not in record.allowed_operations:
         raise not_allowed("this task cannot be cancelled")
-    return _end(call, task, "cancelled")
+    operation = next(iter(call.state.where(Operation, "task", task)), None)
+    if operation is None:
+        return _end(call, task, "cancelled")
+    change, ended = give_up(call, operation.ref, Failure("TASK_CANCELLED", task))
+    return Outcome(change, ended=tuple(ended))
 
 
 @message("task")

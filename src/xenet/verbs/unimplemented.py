@@ -43,7 +43,6 @@ UNIMPLEMENTED: dict[str, dict[str, str]] = {
         "get_data_sources": _NO_RATES,
         "assert_can_migrate": _MIGRATION,
         "migrate_send": _MIGRATION,
-        "pool_migrate": _MIGRATION,
         "power_state_reset": _POOL,
         "pause": _NO_PAUSE,
         "unpause": _NO_PAUSE,

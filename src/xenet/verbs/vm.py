@@ -119,7 +119,7 @@ def _boot(call: Call, vm: VM, host: Ref, operation: str) -> Outcome:
         bring_up(work, host, network)
     vifs = _plug_all(work, vm, host)
     coming = host if vm.resident_on == NULL else NULL
-    work.update(vm, running_on=host, domid=take_domid(work), scheduled_to_be_resident_on=coming)
+    work.update(vm, running_on=host, domid=take_domid(work), born=-1, scheduled_to_be_resident_on=coming)
 
     def done(draft: Draft) -> None:
         draft.update(vm, power_state="Running", resident_on=host, scheduled_to_be_resident_on=NULL)
@@ -177,7 +177,7 @@ def _halt(call: Call, self: Ref, operation: str) -> Outcome:
     work.update(vm, running_on=NULL)
 
     def done(draft: Draft) -> None:
-        draft.update(vm, power_state="Halted", resident_on=NULL, domid=-1)
+        draft.update(vm, power_state="Halted", resident_on=NULL, domid=-1, born=-1)
         set_attached(draft, vifs, False)
 
     return work.await_host(vm.resident_on, _locked(vm, operation, vifs, "unplug"), done)

@@ -65,6 +65,17 @@ def resume(ctx: Context, vm: Row, values: Values) -> None:
         ctx.call("VM.resume", vm.ref, *how)
 
 
+def migrate(ctx: Context, vm: Row, values: Values) -> None:
+    """Within the pool. Raises Misuse for what belongs to a migration to another one."""
+    if any(values[name] for name in ("remote-master", "remote-username", "remote-password", "remote-network", "vif", "vdi", "copy")):
+        raise Misuse("xenet moves VMs within a pool: host=<uuid or name>")
+    if not values["host"] and not values["host-uuid"]:
+        raise Misuse("Where to? host=<uuid or name>")
+    host = values["host-uuid"] or find_host(ctx, values["host"])
+    options = {name: str(values[name]).lower() for name in ("live", "force", "compress") if values[name] != ""}
+    ctx.call("VM.pool_migrate", vm.ref, host, options)
+
+
 def shutdown(ctx: Context, vm: Row, values: Values) -> None:
     ctx.call("VM.hard_shutdown" if values["force"] else "VM.clean_shutdown", vm.ref)
 

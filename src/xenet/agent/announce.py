@@ -1,0 +1,111 @@
+"""The announcer speaks for a guest that has just come: from the guest's own NIC, at once, and again with growing pauses.
+
+From there the frames take the way of the guest's own: the host's switch learns from them like any other, and they leave by its uplink,
+with the VLAN's tag, on the link of the bond that carries the guest's MAC, past the guest's limits and locks. The socket is opened before
+the guest comes, as that takes longer than all the rest.
+"""
+
+import asyncio
+import logging
+import os
+import socket
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
+
+from xenet.datapath.addresses import Address, dump_addresses
+from xenet.datapath.links import get_link, link_index
+from xenet.datapath.namespaces import packets_in
+from xenet.plan.announcement import announcement
+from xenet.plan.steps import Announce, Step, StepFailure
+from xenet.plan.view import PortView
+
+log = logging.getLogger("xenet.agent")
+PAUSES = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0)
+"""Seconds between one announcement and the next: the first may meet a link that is about to come up, a later one a switch that was busy."""
+_NOT_OF_A_NEIGHBOUR = 254
+"""Scope host: addresses that nobody else may see."""
+
+
+class Mouth:
+    """A guest's NIC to speak from: sockets in its namespace."""
+
+    def __init__(self, netns: int) -> None:
+        """Raises OSError."""
+        self._packets, self._netlink = packets_in(netns)
+
+    def addresses(self, nic: str) -> list[str]:
+        """Those of the NIC now, without prefix lengths. Raises OSError."""
+        message = self._netlink.get(get_link(nic))
+        index = link_index(message) if message else 0
+        return [address.cidr.partition("/")[0] for address in dump_addresses(self._netlink) if _is_spoken_of(address, index)]
+
+    def say(self, nic: str, frames: Iterable[bytes]) -> None:
+        """Raises OSError where the NIC is gone or down."""
+        for frame in frames:
+            self._packets.sendto(frame, socket.MSG_DONTWAIT, (nic, 0))
+
+    def close(self) -> None:
+        self._packets.close()
+        self._netlink.close()
+
+
+def _is_spoken_of(address: Address, index: int) -> bool:
+    return address.index == index and address.scope < _NOT_OF_A_NEIGHBOUR
+
+
+class Announcer:
+    """Speaks for the guests of one host, as the event loop's time goes on."""
+
+    def __init__(self, netns_of: Callable[[str], int | None]) -> None:
+        """`netns_of`: a VM's namespace as a descriptor that the caller closes."""
+        self._netns_of = netns_of
+        self._mouths: dict[str, Mouth] = {}
+        """By the host's device."""
+        self._repeats: dict[str, asyncio.TimerHandle] = {}
+
+    def get_ready(self, ports: Sequence[PortView]) -> None:
+        """These are the ports of VMs that may come here next; those of others are let go."""
+        devices = {port.device for port in ports}
+        for device in self._mouths.keys() - devices - self._repeats.keys():
+            self._mouths.pop(device).close()
+        for port in ports:
+            with suppress(OSError):  # it will be tried again when it is needed
+                self._mouth(port)
+
+    def _mouth(self, port: PortView) -> Mouth | None:
+        """None for a guest that has no namespace here. Raises OSError."""
+        if port.device not in self._mouths and (netns := self._netns_of(port.vm)) is not None:
+            try:
+                self._mouths[port.device] = Mouth(netns)
+            finally:
+                os.close(netns)
+        return self._mouths.get(port.device)
+
+    def announce(self, steps: Sequence[Step]) -> list[StepFailure]:
+        """The first time for each; the repeats follow by themselves. It never fails: a guest that cannot be spoken for will speak itself."""
+        for step in steps:
+            if isinstance(step, Announce):
+                self._again(step.port, PAUSES)
+        return []
+
+    def _again(self, port: PortView, pauses: tuple[float, ...]) -> None:
+        self._repeats.pop(port.device, None)
+        try:
+            if mouth := self._mouth(port):
+                nic = f"eth{port.index}"
+                mouth.say(nic, announcement(port.mac, mouth.addresses(nic)))
+        except OSError as error:
+            log.debug("%s cannot be announced: %s", port.device, error)
+        if pauses:
+            later = asyncio.get_running_loop().call_later
+            self._repeats[port.device] = later(pauses[0], self._again, port, pauses[1:])
+        elif mouth := self._mouths.pop(port.device, None):
+            mouth.close()
+
+    def close(self) -> None:
+        for timer in self._repeats.values():
+            timer.cancel()
+        for mouth in self._mouths.values():
+            mouth.close()
+        self._repeats.clear()
+        self._mouths.clear()
