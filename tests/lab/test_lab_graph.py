@@ -4,11 +4,12 @@ import os
 import xml.etree.ElementTree as ET
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from xenet.lab.graph import FORMATS, draw
-from xenet.lab.picture import Bridge, Cable, HostPicture, MachinePicture, Picture, Port
+from xenet.lab.picture import Bridge, Cable, HostPicture, MachinePicture, Picture, Port, bridge_of
 
 GOLDEN = Path(__file__).parent / "golden"
 PICTURE = Picture(
@@ -36,6 +37,14 @@ PICTURE = Picture(
     ),
     url="http://127.0.0.1:1/",
 )
+
+
+def test_the_nics_of_a_bond_hang_on_its_bridge() -> None:
+    def link(name: str, master: str = "", kind: str = "") -> dict[str, Any]:
+        return {"ifname": name, "addr_info": [], "linkinfo": {"info_kind": kind}, **({"master": master} if master else {})}
+
+    links = [link("xapi0", kind="bridge"), link("bond0", "xapi0", "bond"), link("eth1", "bond0"), link("eth0", "bond0"), link("eth2", "xenbr2")]
+    assert bridge_of(links[0], links, ("eth0", "eth1", "eth2"), lambda device: None).nics == ("eth1", "eth0")
 
 
 @pytest.mark.parametrize("form", FORMATS)

@@ -17,6 +17,7 @@ from xenet.model.vif import VIF
 from xenet.plan.compile import compile_host, compile_switch
 from xenet.plan.view import BondView, UplinkView, VLANView
 from xenet.verbs.host import hello
+from xenet.verbs.report import timeout_failure
 
 MAC = "02:00:00:00:01:00"
 """Of eth0 of host a."""
@@ -474,6 +475,13 @@ def test_what_fails_on_the_host_has_not_happened(world, host, eth, network, verb
     assert tables(world.state) == before
     assert views(world, host) == seen
     assert violations(world.state) == []
+
+
+def test_no_vif_is_to_blame_when_a_host_takes_too_long(world, host, eth, network):
+    world.running(world.external(0), on=host)
+    outcome = world.start("Bond.create", network, (eth[0],), "", "balance-slb", {})
+    operation = world.get(Operation, outcome.operation)
+    assert timeout_failure(world.frame("time-out"), operation).description == ["CANNOT_CONTACT_HOST", host]
 
 
 def test_nothing_that_moves_can_be_touched_meanwhile(world, host, eth, network):

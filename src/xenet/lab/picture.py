@@ -111,17 +111,23 @@ def _observe_host(run: Run, host: Host, guests: list[operate.Guest]) -> HostPict
         guest = its.get(int(domid)) if device.startswith("vif") and domid.isdecimal() else None
         return None if guest is None else Port(guest.name, f"eth{index}", next(iter(addresses[guest.domid].get(f"eth{index}", [])), ""))
 
-    bridges = tuple(_bridge(link, links, nics, port) for link in links if link.get("linkinfo", {}).get("info_kind") == "bridge")
+    bridges = tuple(bridge_of(link, links, nics, port) for link in links if link.get("linkinfo", {}).get("info_kind") == "bridge")
     shown = {port.guest for bridge in bridges for port in bridge.ports}
     idle = tuple(guest.name for guest in guests if guest.name not in shown)
     return HostPicture(host.name, nics, bridges, idle, process.is_running(run.process(host.name)))
 
 
-def _bridge(link: dict[str, Any], links: list[dict[str, Any]], nics: tuple[str, ...], port: Any) -> Bridge:
+def _slaves(device: str, links: list[dict[str, Any]]) -> list[str]:
+    """Of a bond; they hang on its bridge as it does."""
+    return [link["ifname"] for link in links if link.get("master") == device]
+
+
+def bridge_of(link: dict[str, Any], links: list[dict[str, Any]], nics: tuple[str, ...], port: Any) -> Bridge:
+    """From the links of a host as ip(8) shows them; `port` finds the guest of a device."""
     devices = [other["ifname"] for other in links if other.get("master") == link["ifname"]]
     return Bridge(
         name=link["ifname"],
-        nics=tuple(device for device in devices if device in nics),
+        nics=tuple(nic for device in devices for nic in (device, *_slaves(device, links)) if nic in nics),
         ports=tuple(found for device in devices if (found := port(device)) is not None),
         address=next((f"{a['local']}/{a['prefixlen']}" for a in link["addr_info"] if a["family"] == "inet"), ""),
     )

@@ -182,9 +182,9 @@ def _end_task(work: Work, operation: Operation, failure: Failure | None) -> None
 
 
 def timeout_failure(call: Call, operation: Operation) -> Failure:
-    """What XenServer says when a device does not come or go in time."""
+    """What XenServer says when a device does not come or go in time. VIFs that move to a bond with its PIFs are not to blame."""
     vif = next((ref for ref in operation.objects if call.state.find(VIF, ref) is not None), None)
-    if vif is None:
+    if vif is None or any(call.state.find(PIF, ref) is not None for ref in operation.objects):
         return Failure("CANNOT_CONTACT_HOST", *operation.waiting[:1])
     code = "DEVICE_DETACH_TIMEOUT" if operation.verb == "VIF.unplug" else "DEVICE_ATTACH_TIMEOUT"
     return Failure(code, "VIF", vif)
