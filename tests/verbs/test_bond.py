@@ -5,7 +5,7 @@ import pytest
 
 from tests.verbs.world import ABSENT, World
 from xenet.model.derived import VLAN, Bond, NetworkSriov, Tunnel
-from xenet.model.hidden import NIC, BondLinks, HostFacts, Operation
+from xenet.model.hidden import NIC, BondLinks, HostFacts, Lease, Operation
 from xenet.model.host import Host
 from xenet.model.invariants import violations
 from xenet.model.message import Message
@@ -15,6 +15,8 @@ from xenet.model.state import PoolState
 from xenet.model.types import NULL, Record, Ref, ref_of
 from xenet.model.vif import VIF
 from xenet.plan.compile import compile_host, compile_switch
+from xenet.plan.layer3 import dhcp_clients
+from xenet.plan.reach import Reach, reach_of
 from xenet.plan.view import BondView, UplinkView, VLANView
 from xenet.verbs.host import hello
 from xenet.verbs.report import timeout_failure
@@ -274,6 +276,26 @@ def test_management_moves_there_and_back(world, host, eth, network):
     assert world.get(PIF, eth[1]).management
     assert world.get(PIF, eth[1]).currently_attached
     assert world.get(Host, host).address == "192.0.2.1"
+
+
+def test_the_way_to_the_host_leads_over_the_bond(world, host, eth, network):
+    """What the agent's guard asks, and where the API answers."""
+    static(world, eth[0])
+    world.call("host.management_reconfigure", eth[0])
+    before = reach_of(world.state, host)
+    ref, master = bonded(world, network, eth[0], eth[1])
+    assert reach_of(world.state, host) == Reach(master.uuid, "xapi0", MAC, "192.0.2.1", "192.0.2.254")
+    world.call("Bond.destroy", ref)
+    assert reach_of(world.state, host) == before
+
+
+def test_an_address_by_dhcp_moves_with_the_lease(world, host, eth, network):
+    world.call("PIF.reconfigure_ip", eth[0], "DHCP", "", "", "", "")
+    world.give(world.get(PIF, eth[0]), Lease(("192.0.2.60/24",), "192.0.2.254"))
+    world.report(host)
+    _, master = bonded(world, network, eth[0], eth[1])
+    assert (master.ip_configuration_mode, master.IP) == ("DHCP", "192.0.2.60")
+    assert dhcp_clients(world.state, host) == {"xapi0": (master.uuid, "192.0.2.60")}
 
 
 def test_disallow_unplug_moves_there_and_back(world, host, eth, network):
