@@ -84,7 +84,15 @@ Dispatch = Callable[[str, list[Any], Origin], Awaitable[Any]]
 """Method, parameters and origin in, a plain value out. Raises Failure for a refusal, xmlrpc.Fault where XenServer sends a fault."""
 
 
-def make_app(dispatch: Dispatch, *, www: Path | None = None, body_limit: int = BODY_LIMIT) -> ASGIApp:
+Missed = Callable[[str, str], Awaitable[None]]
+"""Hears the path and query of a GET that found nothing."""
+
+
+async def _ignore(path: str, query: str) -> None:
+    pass
+
+
+def make_app(dispatch: Dispatch, *, www: Path | None = None, body_limit: int = BODY_LIMIT, missed: Missed = _ignore) -> ASGIApp:
     """The application. `www` is the folder that GET serves; `body_limit` is in bytes, above it comes 413.
 
     Which socket a call came by is read in the scope's state: `local` true marks the Unix socket's (see `listeners`).
@@ -93,7 +101,7 @@ def make_app(dispatch: Dispatch, *, www: Path | None = None, body_limit: int = B
 
     async def app(scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
         try:
-            reply = await _answer(scope, receive, dispatch, body_limit) if scope["method"] == "POST" else await _other(scope, root)
+            reply = await _answer(scope, receive, dispatch, body_limit) if scope["method"] == "POST" else await _other(scope, root, missed)
         except Gone:
             return
         await send({"type": "http.response.start", "status": reply.status, "headers": _headers(reply)})
@@ -106,12 +114,15 @@ def _headers(reply: Reply) -> list[tuple[bytes, bytes]]:
     return [(b"content-type", reply.media), (b"content-length", b"%d" % len(reply.body)), _ANY_ORIGIN, _date.header(), *reply.headers]
 
 
-async def _other(scope: MutableMapping[str, Any], root: Path | None) -> Reply:
+async def _other(scope: MutableMapping[str, Any], root: Path | None, missed: Missed) -> Reply:
     match scope["method"]:
         case "OPTIONS":
             return _OPTIONS
         case "GET" | "HEAD":
-            return await asyncio.to_thread(_file, root, scope["path"])
+            reply = await asyncio.to_thread(_file, root, scope["path"])
+            if reply.status == 404:
+                await missed(scope["path"], scope["query_string"].decode("latin-1"))
+            return reply
         case _:
             return Reply(405, b"text/html", _page("Method Not Allowed", ""), ((b"allow", b"GET, HEAD, OPTIONS, POST"),))
 

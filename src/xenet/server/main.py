@@ -5,11 +5,13 @@ import logging
 import signal
 from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 import msgspec
 
 from xenet.server import passwords
+from xenet.server.bound import end_bound_task
 from xenet.server.core import Core
 from xenet.server.dispatch import Dispatcher
 from xenet.server.doors import Doors
@@ -52,7 +54,8 @@ class Server:
         self.hosts.core = self.core
         self.sessions = Sessions(self.store, lambda: datetime.now(UTC), settings.penalty)
         self.events = Events(self.store)
-        app = make_app(Dispatcher(self.core, self.sessions, self.events), www=settings.www)
+        missed = partial(end_bound_task, self.core, self.sessions)
+        app = make_app(Dispatcher(self.core, self.sessions, self.events), www=settings.www, missed=missed)
         self.listeners = Listeners(app, server_context(settings.state, [settings.host]) if settings.tls else None)
         self.doors = Doors(self.listeners, tls=settings.tls)
         self.new_password: str | None = None
