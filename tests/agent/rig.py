@@ -1,6 +1,6 @@
 """A host in memory for the keeper and the loop: the fakes, and a server's words for them, encoded and decoded as on the link."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TypeVar
 
 import msgspec
@@ -48,8 +48,10 @@ def delta(old: PoolState, new: PoolState, revision: int = 2) -> Delta:
 class Rig:
     """A host with two NICs, kept by a keeper that can be killed and started again."""
 
-    def __init__(self, *nics: str) -> None:
-        self.datapath = FakeDatapath([NIC(device, nic_mac(device), carrier=True) for device in nics or ("eth0", "eth1")])
+    def __init__(self, *nics: str, theirs: Sequence[str] = ()) -> None:
+        """`theirs`: bridges that somebody else has made."""
+        hardware = [NIC(device, nic_mac(device), carrier=True) for device in nics or ("eth0", "eth1")]
+        self.datapath = FakeDatapath(hardware, dict.fromkeys(theirs, ()))
         self.guests = FakeGuests()
         self.state = PoolState()
         self.restart()

@@ -84,7 +84,7 @@ def test_the_plan_says_why_the_last_try_failed(play: Play) -> None:
 
 @TOPICS
 def test_before_a_server_has_spoken_there_is_no_plan(topic: str) -> None:
-    rig = Rig()
+    rig = Rig(theirs=("br-theirs",))
     try:
         assert look(rig.keeper, topic) == []
     finally:
@@ -94,7 +94,7 @@ def test_before_a_server_has_spoken_there_is_no_plan(topic: str) -> None:
 @pytest.mark.parametrize("name", STATES)
 def test_looking_changes_nothing(name: str) -> None:
     """From the state of two VMs to any other: the plan that is shown is the plan that is carried out, and its drift is gone with it."""
-    rig = Rig()
+    rig = Rig(theirs=("br-theirs",))
     try:
         rig.start_at(TWO)
         rig.keeper.replica.take(delta(TWO, STATES[name]))

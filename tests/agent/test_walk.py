@@ -34,7 +34,7 @@ def rigs() -> Iterator[list[Rig]]:
 
 def at(rigs: list[Rig], name: str) -> Rig:
     """A host that has settled in this state."""
-    rig = Rig()
+    rig = Rig(theirs=("br-theirs",))
     rigs.append(rig)
     rig.start_at(STATES[name])
     assert rig.keeper.failures == {}

@@ -52,9 +52,11 @@ def records(words: Words) -> Iterator[Record]:
         yield from vm(name, **said)
 
 
-def network(name: str, mtu: int = 1500, routes: str = "", lock: NetworkLockingMode = "unlocked", told: Words | None = None) -> Network:
+def network(
+    name: str, mtu: int = 1500, routes: str = "", lock: NetworkLockingMode = "unlocked", told: Words | None = None, managed: bool = True
+) -> Network:
     other_config = {"static-routes": routes} if routes else {}
-    return Network(uuid=name, bridge=f"br-{name}", MTU=mtu, other_config=other_config | ethtool(told), default_locking_mode=lock)
+    return Network(uuid=name, bridge=f"br-{name}", MTU=mtu, other_config=other_config | ethtool(told), default_locking_mode=lock, managed=managed)
 
 
 def ethtool(told: Words | None) -> dict[str, str]:

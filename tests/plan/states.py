@@ -6,7 +6,7 @@ The host has the NICs eth0 and eth1; all states share their records where names 
 from tests.plan.pools import Words, pool
 from xenet.model.state import PoolState
 
-_NETWORKS = {"lan": {}, "wan": {}, "red": {}, "blue": {}, "over": {}}
+_NETWORKS = {"lan": {}, "wan": {}, "red": {}, "blue": {}, "over": {}, "theirs": {"managed": False}}
 _LAN = {"eth0": {"network": "lan"}}
 _BOTH = {**_LAN, "eth1": {"network": "wan"}}
 
@@ -145,6 +145,11 @@ WORDS: dict[str, Words] = {
         "networks": {**_NETWORKS, "lan": {"told": {"gso": "off"}}},
         "pifs": {"eth0": {"network": "lan", "gro": "off", "told": {"gro": "true", "lro": "fast"}}},
         "vms": {"a": {"domid": 1, "vifs": {0: {"network": "red", "told": {"tso": "on", "sg": "off"}}, 1: "lan"}}},
+    },
+    "VIFs on somebody else's bridge": {
+        "networks": _NETWORKS,
+        "pifs": _LAN,
+        "vms": {"a": {"domid": 1, "vifs": {0: "theirs"}}, "b": {"domid": 2, "vifs": {0: "red", 1: {"network": "theirs", "kbps": 100}}}},
     },
     "VIFs made anew": {
         "networks": _NETWORKS,

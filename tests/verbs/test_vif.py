@@ -3,11 +3,14 @@
 import pytest
 
 from tests.verbs.world import ABSENT, World, vif_record
+from xenet.model.hidden import ForeignBridge
 from xenet.model.network import Network
 from xenet.model.pif import PIF
 from xenet.model.types import Ref
 from xenet.model.vif import VIF
 from xenet.model.vm import VM
+from xenet.plan.compile import compile_switch
+from xenet.verbs.report import News, take_report
 from xenet.verbs.vif import mac_from_seed
 
 
@@ -374,7 +377,7 @@ def test_destroy_leaves_the_network(world, host):
     assert world.state.find(Network, network) is not None
 
 
-def test_an_unmanaged_networks_bridge_is_none_of_ours(world, host):
+def test_an_unmanaged_networks_bridge_must_be_there_and_says_how_large_frames_are(world, host):
     network = world.network(bridge="br-ext", managed=False)
     vm, _ = world.running(world.network(), on=host)
     made = world.vif(vm, network, "1")
@@ -382,3 +385,12 @@ def test_an_unmanaged_networks_bridge_is_none_of_ours(world, host):
     halted = world.vm()
     world.vif(halted, network)
     assert world.refusal("VM.start_on", halted, host, False, False) == ["BRIDGE_NOT_AVAILABLE", "br-ext"]
+    world.commit(take_report(world.frame("report"), host, News(world.state.revision, bridges=(ForeignBridge("br-ext", 9000),)))[0])
+    world.call("VIF.set_other_config", made, {"mtu": "1500"})
+    assert "9000" in world.refusal("VIF.plug", made)[1]
+    world.call("VIF.set_other_config", made, {})
+    world.call("VIF.plug", made)
+    assert (world.get(VIF, made).currently_attached, world.get(VIF, made).MTU) == (True, 9000)
+    view = compile_switch(world.state, host, "br-ext")
+    assert view is not None
+    assert (view.foreign, view.network, view.uplink, view.addresses, list(view.ports)) == (True, "", None, (), ["tap1.1"])

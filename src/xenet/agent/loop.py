@@ -193,7 +193,7 @@ class Loop:
         self.keeper.hear()
         self._channel = channel
         hello = self.hello(self.keeper.facts())
-        self._said = Report(-1, {}, hello.nics, {}, {}, bonds=())
+        self._said = Report(-1, {}, hello.nics, {}, {}, bonds=(), bridges=())
         channel.send(hello)
 
     def _follow(self, message: Snapshot | Delta) -> bool:
@@ -242,7 +242,7 @@ class Loop:
         self._log_failures(now.failures, told)
         news = msgspec.structs.replace(now, revision=said.revision) != said
         if self._channel and self.keeper.replica.told and (told or news):
-            known = {name: None for name in ("nics", "bonds", "leases", "leases6") if getattr(now, name) == getattr(said, name)}
+            known = {name: None for name in ("nics", "bonds", "bridges", "leases", "leases6") if getattr(now, name) == getattr(said, name)}
             self._channel.send(msgspec.structs.replace(now, **known))
             self._said = now
             self.guard.reported()
@@ -254,8 +254,8 @@ class Loop:
         keeper, given = self.keeper, self.given
         failures = {**keeper.failures, **self.guard.failures(), **self.door.failures, **given.failures()}
         pending = tuple(sorted(given.waiting() | self.guard.waiting()))
-        bonds = tuple(keeper.datapath.bonds())
-        return Report(keeper.replica.state.revision, failures, keeper.facts(), given.leases(), given.leases6(), pending, bonds)
+        bonds, bridges = tuple(keeper.datapath.bonds()), tuple(keeper.datapath.bridges())
+        return Report(keeper.replica.state.revision, failures, keeper.facts(), given.leases(), given.leases6(), pending, bonds, bridges)
 
     def _log_failures(self, failures: Mapping[str, str], told: bool) -> None:
         """Each once. What fails as drift is mended must fail twice: of a device that somebody deletes the kernel first says that it is down,

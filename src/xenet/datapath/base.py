@@ -5,7 +5,7 @@ from typing import Protocol
 
 import msgspec
 
-from xenet.model.hidden import NIC, BondLinks, Lease
+from xenet.model.hidden import NIC, BondLinks, ForeignBridge, Lease
 from xenet.plan.steps import Step, StepFailure
 from xenet.plan.view import Settings, SwitchView
 
@@ -38,7 +38,8 @@ class Datapath(Protocol):
         """What is asked of the drivers of a switch, its NICs and its ports, by device: its view has these settings from now on."""
 
     def switches(self) -> dict[str, SwitchView]:
-        """The switches that carry our mark, as last observed. Cheap: only what changed is built anew."""
+        """The switches that carry our mark, and bridges of others with ports of ours, as last observed. Cheap: only what changed is built
+        anew."""
 
     def switch(self, bridge: str) -> SwitchView | None:
         """One of them."""
@@ -48,6 +49,9 @@ class Datapath(Protocol):
 
     def bonds(self) -> list[BondLinks]:
         """The links of our bonds, by name."""
+
+    def bridges(self) -> list[ForeignBridge]:
+        """The bridges that do not carry our mark, by name."""
 
     def foreign(self, bridge: str) -> bool:
         """Whether a bridge of this name exists that does not carry our mark."""

@@ -16,12 +16,12 @@ from xenet.datapath.fdb import dump_fdb
 from xenet.datapath.handover import Handover
 from xenet.datapath.kernel import Kernel
 from xenet.datapath.locks import Locks
-from xenet.datapath.mark import is_ours, is_switch
+from xenet.datapath.mark import is_ours
 from xenet.datapath.namespaces import Guests
 from xenet.datapath.nics import foreign_master, nic_facts
 from xenet.datapath.ports import Ports
 from xenet.datapath.switches import Switches
-from xenet.model.hidden import NIC, BondLinks, Lease
+from xenet.model.hidden import NIC, BondLinks, ForeignBridge, Lease
 from xenet.plan import steps as s
 from xenet.plan.view import Settings, SwitchView
 
@@ -84,6 +84,9 @@ class BridgeDatapath:
     def bonds(self) -> list[BondLinks]:
         return []
 
+    def bridges(self) -> list[ForeignBridge]:
+        return [ForeignBridge(link.name, link.mtu) for link in self._kernel.table.foreign()]
+
     def foreign(self, bridge: str) -> bool:
         """Whether a device of this name exists that is not ours."""
         link = self._kernel.table.link(bridge)
@@ -98,9 +101,9 @@ class BridgeDatapath:
         return self._kernel.table.advertised(bridge)
 
     def fdb(self, bridge: str) -> list[FDBEntry]:
-        """Empty where there is no such switch of ours. Raises NetlinkError."""
+        """Empty where there is no such switch with a part of ours. Raises NetlinkError."""
         link = self._kernel.table.link(bridge)
-        return dump_fdb(self._kernel.socket, self._kernel.table, link.index) if link and is_switch(link) else []
+        return dump_fdb(self._kernel.socket, self._kernel.table, link.index) if link and self._kernel.table.switch(bridge) else []
 
     def do(self, steps: Sequence[s.Step]) -> list[s.StepFailure]:
         """Carry out the steps. Raises TypeError for one that is not a datapath's."""

@@ -13,7 +13,7 @@ import msgspec
 from xenet.datapath.base import FDBEntry
 from xenet.datapath.batch import Refused, carry_out, failure_of
 from xenet.datapath.fake_drivers import FakeDrivers
-from xenet.model.hidden import NIC, BondLinks, Lease
+from xenet.model.hidden import NIC, BondLinks, ForeignBridge, Lease
 from xenet.plan import steps as s
 from xenet.plan.view import BondView, PortView, Settings, SwitchView
 
@@ -114,6 +114,9 @@ class FakeDatapath:
         """Every slave with a cable carries frames, where the mode lets more than one."""
         found = sorted((switch.uplink for switch in self.state.values() if switch.uplink), key=lambda uplink: uplink.device)
         return [_links(uplink.device, uplink.bond, self.hardware) for uplink in found if uplink.bond]
+
+    def bridges(self) -> list[ForeignBridge]:
+        return [ForeignBridge(name, 1500) for name in sorted(self.others)]
 
     def foreign(self, bridge: str) -> bool:
         return bridge in self.others
@@ -230,27 +233,37 @@ class FakeDatapath:
     def _without(self, device: str) -> None:
         if holder := self._holder(device):
             self._put(replace(holder, ports={name: port for name, port in holder.ports.items() if name != device}))
+            if holder.foreign and len(holder.ports) == 1:
+                del self.state[holder.bridge]
 
-    def _with(self, bridge: str, port: PortView) -> None:
-        have = self._own(bridge)
+    def _home(self, step: s.CreatePort | s.SetPort) -> SwitchView:
+        """The bridge that a port goes into."""
+        if not step.foreign:
+            return self._own(step.bridge)
+        if step.bridge not in self.others:
+            raise Refused(f"there is no bridge {step.bridge}")
+        return self.state.get(step.bridge, SwitchView(step.bridge, "", foreign=True))
+
+    def _with(self, step: s.CreatePort | s.SetPort, port: PortView) -> None:
+        have = self._home(step)
         self.drivers.tell(port.device, port.ethtool)
         self._put(replace(have, ports={**have.ports, port.device: port}))
 
     def _create_port(self, step: s.CreatePort) -> None:
         if self._holder(step.port.device):
             raise Refused(f"{step.port.device} exists already")
-        self._with(step.bridge, step.port)
+        self._with(step, step.port)
         self.dead = [device for device in self.dead if device != step.port.device]
 
     def _set_port(self, step: s.SetPort) -> None:
-        self._own(step.bridge)
+        self._home(step)
         holder = self._holder(step.port.device)
         if holder is None:
             raise Refused(f"there is no device {step.port.device}")
         want = step.port
         port = replace(holder.ports[want.device], mtu=want.mtu, up=want.up, rate=want.rate, lock=want.lock, ethtool=want.ethtool)
         self._without(port.device)
-        self._with(step.bridge, port)
+        self._with(step, port)
 
     def _note_port(self, step: s.OfferPort | s.SeatPort) -> None:
         holder = self._holder(step.port.device)

@@ -142,6 +142,15 @@ class Kernel:
             raise Refused(f"{bridge} is not xenet's")
         return link
 
+    def theirs(self, bridge: str) -> Link:
+        """Somebody else's bridge of this name. Raises Refused."""
+        link = self.table.link(bridge)
+        if link is None:
+            raise Refused(f"there is no bridge {bridge}")
+        if link.kind != "bridge" or is_ours(link):
+            raise Refused(f"{bridge} is no bridge of somebody else's")
+        return link
+
     def no_link_local(self, mtu: int) -> int | None:
         """The addr_gen_mode to ask for: none where a device of this MTU has no IPv6 that could be told."""
         return NO_ADDRESS if self._ipv6 and mtu >= _IPV6_MIN_MTU else None

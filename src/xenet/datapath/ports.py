@@ -61,7 +61,7 @@ class Ports:
 
     def create(self, steps: Sequence[CreatePort]) -> list[StepFailure]:
         """A whole device of the VIF that somebody took out of the bridge goes back in: a new one would cost the guest its addresses."""
-        strays = [SetPort(object=step.object, bridge=step.bridge, port=step.port) for step in steps if self._strayed(step.port)]
+        strays = [SetPort(object=s.object, bridge=s.bridge, foreign=s.foreign, port=s.port) for s in steps if self._strayed(s.port)]
         back = {stray.port.device for stray in strays}
         fresh = [step for step in steps if step.port.device not in back]
         return self.move(strays) + [failure for chunk in self._chunks(fresh) for failure in self._create(chunk)]
@@ -90,7 +90,7 @@ class Ports:
     def _prepare(self, ports: Sequence[_Making]) -> None:
         for port in ports:
             try:
-                port.master = self._kernel.own(port.step.bridge).index
+                port.master = self._bridge(port.step).index
                 if port.port.kind == "namespace" and self._guests.netns(port.port.vm) is None:
                     raise Refused(f"VM {port.port.vm} does not run here")
             except (Refused, OSError) as error:
@@ -225,9 +225,12 @@ class Ports:
         return failures + _failures([step for step, _ in ready], self._kernel.do([request for _, request in ready]))
 
     def _moved(self, step: SetPort) -> Request:
-        master, link = self._kernel.own(step.bridge), self._port(step.port.device)
+        master, link = self._bridge(step), self._port(step.port.device)
         mode = self._kernel.no_link_local(min(link.mtu, step.port.mtu))
         return set_link(link.index, master=master.index, up=step.port.up, mtu=step.port.mtu, addr_gen_mode=mode)
+
+    def _bridge(self, step: CreatePort | SetPort) -> Link:
+        return self._kernel.theirs(step.bridge) if step.foreign else self._kernel.own(step.bridge)
 
     def _port(self, device: str) -> Link:
         link = self._kernel.table.link(device)

@@ -28,6 +28,8 @@ class Table:
         self._members: defaultdict[int, set[int]] = defaultdict(set)
         self._ports: dict[int, PortView] = {}
         self._switches: set[int] = set()
+        self._foreign: set[int] = set()
+        """Bridges of others."""
         self._remnants: set[int] = set()
         self._limiters: set[int] = set()
         self._reshaped: set[int] = set()
@@ -183,6 +185,7 @@ class Table:
         self._members[old.master].discard(old.index)
         self._ports.pop(old.index, None)
         self._switches.discard(old.index)
+        self._foreign.discard(old.index)
         self._remnants.discard(old.index)
         self._limiters.discard(old.index)
 
@@ -198,6 +201,8 @@ class Table:
                 self._limiters.add(link.index)
             if is_remnant(link):
                 self._remnants.add(link.index)
+        elif link.kind == "bridge":
+            self._foreign.add(link.index)
 
     def _drop_quiet_routes(self, index: int) -> None:
         """The kernel drops the IPv4 routes of a device that goes down without a word."""
@@ -258,14 +263,25 @@ class Table:
         return [self._links[index] for index in self._members.get(master, ())]
 
     def switches(self) -> dict[str, SwitchView]:
-        """Our switches by name."""
+        """Our switches, and what of others' is ours, by name."""
         self.settle()
-        views = [self._view(index) for index in self._switches]
+        views = [self._view(index) for index in self._switches | set(filter(self._lodges, self._foreign))]
         return {view.bridge: view for view in views}
+
+    def foreign(self) -> list[Link]:
+        """Bridges of others, by name."""
+        self.settle()
+        return sorted((self._links[index] for index in self._foreign), key=lambda link: link.name)
+
+    def _lodges(self, bridge: int) -> bool:
+        """Whether a bridge has a port of ours."""
+        return not self._ports.keys().isdisjoint(self._members.get(bridge, ()))
 
     def switch(self, name: str) -> SwitchView | None:
         link = self.link(name)
-        return self._view(link.index) if link and link.index in self._switches else None
+        if link and (link.index in self._switches or (link.index in self._foreign and self._lodges(link.index))):
+            return self._view(link.index)
+        return None
 
     def _view(self, index: int) -> SwitchView:
         view = self._views.get(index)
@@ -278,6 +294,8 @@ class Table:
         members = self._members.get(link.index, set())
         asked = self._heeded.get(link.name, {})
         ports = {port.device: self._held(index, port, asked.get(port.device)) for index in members if (port := self._ports.get(index))}
+        if link.index in self._foreign:
+            return SwitchView(link.name, "", ports=ports, foreign=True)
         nic = self.link(said.get("uplink", ""))
         autoconf, router = (link.advertisements.autoconf, link.advertisements.router) if link.advertisements else (False, False)
         return SwitchView(

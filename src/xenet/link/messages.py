@@ -4,7 +4,7 @@ from typing import Any
 
 import msgspec
 
-from xenet.model.hidden import NIC, BondLinks, Edit, Lease
+from xenet.model.hidden import NIC, BondLinks, Edit, ForeignBridge, Lease
 from xenet.model.types import Ref
 
 REPLICATED = frozenset({"pool", "host", "host_facts", "network", "PIF", "Bond", "VLAN", "tunnel", "VIF", "VM"})
@@ -25,7 +25,7 @@ class Hello(msgspec.Struct, frozen=True, tag=True):
 
 class Report(msgspec.Struct, frozen=True, tag=True):
     """The host now is as `revision` wants it, but for `failures` (uuid of the object -> why) and `pending` (uuids of what still takes its
-    time). `nics`, `bonds`, `leases` and those for IPv6 (by the PIF's uuid) only where they differ from the last report."""
+    time). `nics`, `bonds`, `bridges`, `leases` and those for IPv6 (by the PIF's uuid) only where they differ from the last report."""
 
     revision: int
     failures: dict[str, str] = {}
@@ -34,6 +34,7 @@ class Report(msgspec.Struct, frozen=True, tag=True):
     leases6: dict[str, Lease] | None = None
     pending: tuple[str, ...] = ()
     bonds: tuple[BondLinks, ...] | None = None
+    bridges: tuple[ForeignBridge, ...] | None = None
 
 
 class Answer(msgspec.Struct, frozen=True, tag=True):

@@ -107,6 +107,13 @@ class BondLinks(msgspec.Struct, frozen=True):
     active: StrSet = ()
 
 
+class ForeignBridge(msgspec.Struct, frozen=True):
+    """A bridge of the host that is none of xenet's: an unmanaged network's may be one."""
+
+    name: str
+    mtu: int
+
+
 class Lease(msgspec.Struct, frozen=True):
     """What the network gave a host, by DHCP (RFC 2131, 8415) or by router advertisements (RFC 4861): addresses in CIDR, sorted, the
     first router, the name servers. Without an address: it has ended, or nothing was given yet."""
@@ -126,6 +133,7 @@ class HostFacts(Record, frozen=True, kw_only=True):
     bonds: Hidden[tuple[BondLinks, ...]] = ()
     place: Hidden[str] = ""
     """Where its guests of namespaces are: the machine's boot id, a space, and their folder there."""
+    bridges: Hidden[tuple[ForeignBridge, ...]] = ()
     forgotten: Hidden[StrSet] = ()
     """NICs that `PIF.forget` left unmanaged: never adopted again by a restart."""
 

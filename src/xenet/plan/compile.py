@@ -31,12 +31,15 @@ def compile_switch(state: PoolState, host: Ref, bridge: str) -> SwitchView | Non
     """The switch that this host must have by this name; None: none.
 
     An external network's switch is there while its PIF is plugged, or that of a VLAN on it; an internal one's while a VIF is plugged here.
+    Of an unmanaged network's, which is somebody else's, the ports alone are wanted.
     """
     network = next(iter(state.where(Network, "bridge", bridge)), None)
-    if network is None or not network.managed:
+    if network is None:
         return None
-    pif = next((p for p in state.where(PIF, "network", network.ref) if p.host == host), None)
     ports = {port.device: port for port in _ports(state, host, network)}
+    if not network.managed:
+        return SwitchView(bridge, "", ports=ports, foreign=True) if ports else None
+    pif = next((p for p in state.where(PIF, "network", network.ref) if p.host == host), None)
     if pif is None:
         return SwitchView(bridge, network.uuid, mtu=network.MTU, ports=ports, ethtool=_told(network)) if ports else None
     vlan = state.find(VLAN, pif.VLAN_master_of)

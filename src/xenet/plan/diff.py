@@ -47,7 +47,8 @@ def diff_views(
 ) -> list[Step]:
     """The same for some bridges and some VMs only."""
     borrowed = borrowed or {}
-    pairs = [(wanted.switches.get(bridge), observed.switches.get(bridge)) for bridge in sorted(bridges)]
+    found = ((wanted.switches.get(bridge), observed.switches.get(bridge)) for bridge in sorted(bridges))
+    pairs = [pair for want, have in found for pair in _apart(want, have)]
     pairs = [(want, have) for want, have in pairs if want != have or _lent(want, borrowed)]
     moves = _moves(pairs)
     guests = [(wanted.guests.get(vm), observed.guests.get(vm)) for vm in sorted(vms)]
@@ -60,10 +61,15 @@ def diff_views(
     steps += _start_guests(guests)
     for want, have in sorted(pairs, key=lambda pair: _on_vlan(pair[0])):
         if want is not None:
-            steps += _build(want, have, borrowed)
+            steps += _build(want, have, borrowed) if not want.foreign else ()
             steps += _put_in(want, have, moves)
-    steps += [_delete(have) for want, have in pairs if want is None and have is not None]
+    steps += [_delete(have) for want, have in pairs if want is None and have is not None and not have.foreign]
     return steps + list(_hand_over(pairs))
+
+
+def _apart(want: SwitchView | None, have: SwitchView | None) -> list[Pair]:
+    """One of ours and one of somebody else's have nothing in common but the name."""
+    return [(want, None), (None, have)] if want and have and want.foreign != have.foreign else [(want, have)]
 
 
 def _on_vlan(switch: SwitchView | None) -> bool:
@@ -155,11 +161,20 @@ def _put_in(want: SwitchView, have: SwitchView | None, moves: Mapping[str, PortV
         elif device in moves:
             yield _set(want, port, moves[device], "its VIF moved to this network")
         else:
-            yield CreatePort(object=port.vif, reason="its VIF is plugged", bridge=want.bridge, port=port)
+            yield CreatePort(object=port.vif, reason="its VIF is plugged", bridge=want.bridge, foreign=want.foreign, port=port)
 
 
 def _set(switch: SwitchView, port: PortView, now: PortView, reason: str) -> Step:
-    return SetPort(object=port.vif, reason=reason, bridge=switch.bridge, port=port, rate=now.rate, lock=now.lock, ethtool=now.ethtool)
+    return SetPort(
+        object=port.vif,
+        reason=reason,
+        bridge=switch.bridge,
+        foreign=switch.foreign,
+        port=port,
+        rate=now.rate,
+        lock=now.lock,
+        ethtool=now.ethtool,
+    )
 
 
 def _hand_over(pairs: Iterable[Pair]) -> Iterator[Step]:

@@ -125,6 +125,8 @@ class CreatePort(Step, frozen=True, kw_only=True):
 
     bridge: str
     port: PortView
+    foreign: bool = False
+    """The bridge is somebody else's; else it must be ours."""
 
     @property
     def text(self) -> str:
@@ -144,6 +146,8 @@ class SetPort(Step, frozen=True, kw_only=True):
 
     bridge: str
     port: PortView
+    foreign: bool = False
+    """The bridge is somebody else's; else it must be ours."""
     rate: int = 0
     """The rate that it is limited to until then, as observed."""
     lock: LockView | None = None

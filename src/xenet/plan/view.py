@@ -147,7 +147,7 @@ class SwitchView(msgspec.Struct, frozen=True):
 
     bridge: str
     network: str
-    """The network's uuid."""
+    """The network's uuid; of a foreign bridge, which serves no network, empty."""
     mac: str = ""
     """The bridge's MAC; empty in a wanted view: whatever the kernel chose."""
     mtu: int = 1500
@@ -163,6 +163,8 @@ class SwitchView(msgspec.Struct, frozen=True):
     """None: they are ignored."""
     ethtool: Settings = {}
     """Of the bridge itself."""
+    foreign: bool = False
+    """Somebody else's bridge, of which nothing but our ports is ours: all other fields are as they are by default."""
 
 
 class GuestView(msgspec.Struct, frozen=True):

@@ -98,7 +98,8 @@ class Hosts:
 
     def _take(self, host: Ref, message: FromAgent) -> None:
         if isinstance(message, Report):
-            news = News(message.revision, message.failures, message.nics, message.leases, message.leases6, message.pending, message.bonds)
+            found = {name: getattr(message, name) for name in ("nics", "leases", "leases6", "bonds", "bridges")}
+            news = News(message.revision, message.failures, pending=message.pending, **found)
             self.core.reported(host, news)
             self.arrived.set()
         elif isinstance(message, Answer) and message.id in self._asked:

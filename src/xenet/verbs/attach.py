@@ -11,7 +11,7 @@ from xenet.model.vif import VIF
 from xenet.model.vm import VM
 from xenet.verbs.allowed import check_unheld, check_unleft
 from xenet.verbs.call import Work
-from xenet.verbs.stack import want_plugged
+from xenet.verbs.stack import find_foreign, want_plugged
 
 
 def find_pif(state: PoolState, network: Ref, host: Ref) -> PIF | None:
@@ -77,10 +77,12 @@ def check_live(state: PoolState, host: Ref) -> None:
 
 
 def bring_up(work: Work, host: Ref, network: Network) -> None:
-    """Want the host's PIF on this network plugged. Raises BRIDGE_NOT_AVAILABLE [bridge] for an unmanaged network, whose bridge xenet may
-    not touch; CANNOT_PLUG_BOND_SLAVE [pif], OTHER_OPERATION_IN_PROGRESS, also while a PIF that goes off it here may yet come back."""
+    """Want the host's PIF on this network plugged. Raises BRIDGE_NOT_AVAILABLE [bridge] for an unmanaged network whose bridge nobody
+    has made there; CANNOT_PLUG_BOND_SLAVE [pif], OTHER_OPERATION_IN_PROGRESS, also while a PIF that goes off it here may yet come back."""
     if not network.managed:
-        raise Failure("BRIDGE_NOT_AVAILABLE", network.bridge)
+        if find_foreign(work.state, network, host) is None:
+            raise Failure("BRIDGE_NOT_AVAILABLE", network.bridge)
+        return
     pif = find_pif(work.state, network.ref, host)
     if pif is None:
         check_unleft(work.state, network, host)

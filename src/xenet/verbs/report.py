@@ -7,7 +7,7 @@ import msgspec
 from xenet.model.change import Change, Draft
 from xenet.model.classes import STORED
 from xenet.model.errors import Failure, internal
-from xenet.model.hidden import NIC, BondLinks, Edit, HostFacts, Lease, Operation, Phase
+from xenet.model.hidden import NIC, BondLinks, Edit, ForeignBridge, HostFacts, Lease, Operation, Phase
 from xenet.model.host import Host
 from xenet.model.pif import PIF
 from xenet.model.task import Task
@@ -35,6 +35,7 @@ class News(msgspec.Struct, frozen=True):
     leases6: Mapping[str, Lease] | None = None
     pending: tuple[str, ...] = ()
     bonds: tuple[BondLinks, ...] | None = None
+    bridges: tuple[ForeignBridge, ...] | None = None
 
 
 def take_report(call: Call, host: Ref, news: News) -> tuple[Change, list[Ended]]:
@@ -58,7 +59,7 @@ def take_report(call: Call, host: Ref, news: News) -> tuple[Change, list[Ended]]
 
 
 def _note_facts(work: Work, host: Ref, news: News) -> None:
-    """What the host found out about its NICs and bonds."""
+    """What the host found out about its NICs, its bonds and the bridges of others."""
     facts = work.state.find(HostFacts, host)
     if facts is None:
         return
@@ -66,6 +67,8 @@ def _note_facts(work: Work, host: Ref, news: News) -> None:
         work.update(facts, nics=news.nics)
         refresh_metrics(work, host, work.call.now)
         note_unmanaged(work, host)
+    if news.bridges is not None:
+        work.update(facts, bridges=news.bridges)
     if news.bonds is not None:
         work.update(facts, bonds=news.bonds)
     note_bonds(work, host, {links.device: links for links in facts.bonds})

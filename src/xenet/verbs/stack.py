@@ -8,7 +8,7 @@ import msgspec
 from xenet.model.change import Draft
 from xenet.model.derived import VLAN, Bond, Tunnel, TunnelProtocol
 from xenet.model.errors import Failure, not_allowed
-from xenet.model.hidden import HostFacts
+from xenet.model.hidden import ForeignBridge, HostFacts
 from xenet.model.host import Host
 from xenet.model.network import Network
 from xenet.model.pif import PIF, device_name
@@ -81,6 +81,8 @@ def own_mtu(other_config: Mapping[str, str]) -> int:
 def port_mtu(state: PoolState, vif: VIF, network: Network, host: Ref) -> int:
     """What a VIF gets when it is plugged into this network there: its other_config:mtu, else the network's MTU, or less where the switch
     has still another one. Raises OPERATION_NOT_ALLOWED [text] where its own is more than passes: those frames would be lost without a word."""
+    if (foreign := find_foreign(state, network, host)) is not None:
+        return _foreign_mtu(foreign, vif)
     pif = next((pif for pif in state.where(PIF, "network", network.ref) if pif.host == host and pif.managed), None)
     passes = pif.MTU if pif and pif.plugged else tunnelled_mtu(state, network)
     own = own_mtu(vif.other_config)
@@ -89,6 +91,20 @@ def port_mtu(state: PoolState, vif: VIF, network: Network, host: Ref) -> int:
         text = f"MTU {own} of VIF {vif.uuid} (other_config:mtu) is more than the {passes} that {place}"
         raise not_allowed(f"{text}; set a smaller one, or raise the network's MTU {'and plug that PIF again' if pif else 'first'}")
     return own or min(tunnelled_mtu(state, network), passes)
+
+
+def _foreign_mtu(bridge: ForeignBridge, vif: VIF) -> int:
+    """That of the bridge: a port with less would cut all of it down, and more would not pass. Raises OPERATION_NOT_ALLOWED [text]."""
+    if own_mtu(vif.other_config) not in (0, bridge.mtu):
+        raise not_allowed(f"VIF {vif.uuid} has another MTU (other_config:mtu) than {bridge.name}, which is not xenet's to change: {bridge.mtu}")
+    return bridge.mtu
+
+
+def find_foreign(state: PoolState, network: Network, host: Ref) -> ForeignBridge | None:
+    """The bridge that an unmanaged network has on a host, where somebody made one."""
+    facts = state.find(HostFacts, host)
+    bridges = facts.bridges if facts and not network.managed else ()
+    return next((bridge for bridge in bridges if bridge.name == network.bridge), None)
 
 
 def tunnelled_mtu(state: PoolState, network: Network) -> int:

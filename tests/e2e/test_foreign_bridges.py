@@ -1,0 +1,119 @@
+"""Unmanaged networks: VIFs as ports of a bridge that an administrator has made and keeps; nothing of it but these ports is xenet's."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import XenAPI
+
+from tests.e2e.test_pif_life import refusal
+from tests.e2e.world import Pool, links, pool, ports, until
+from tests.netns import Namespace, cable, namespaces, ping
+
+pytestmark = pytest.mark.kernel
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Iterator[tuple[Pool, Namespace]]:
+    """A host whose administrator has a bridge br-lab, with an address, a large MTU and a cable to a machine."""
+    with namespaces(3) as (host, switch, machine), pool(tmp_path) as made:
+        cable(host, "eth0", switch, "port")
+        cable(host, "lab0", machine, "eth0")
+        machine.ip("link", "set", "eth0", "mtu", "2000")
+        machine.ip("address", "add", "10.0.0.9/24", "dev", "eth0")
+        host.ip("link", "set", "lab0", "mtu", "2000")
+        make_bridge(host)
+        made.start_agent("host1", netns=host)
+        made.wait_for("host1")
+        yield made, host
+
+
+def make_bridge(host: Namespace) -> None:
+    host.ip("link", "add", "br-lab", "up", "type", "bridge", "ageing_time", "12345")
+    host.ip("address", "add", "10.0.0.1/24", "dev", "br-lab")
+    host.ip("link", "set", "lab0", "master", "br-lab")
+
+
+def unmanaged(made: Pool, bridge: str = "br-lab") -> str:
+    return str(made.api.network.create({"name_label": "the administrator's", "other_config": {}, "bridge": bridge, "managed": False}))
+
+
+KEPT = ("ifindex", "flags", "mtu", "address", "master", "group")
+SETTINGS = ("ageing_time", "forward_delay", "stp_state", "mcast_snooping", "vlan_filtering")
+
+
+def is_like(host: Namespace) -> dict[str, Any]:
+    """The bridge and its own port as their owner made them. Whether a port is promiscuous is the bridge's own affair, by how many it has."""
+    said = links(host)
+    kept = {name: {key: said[name].get(key) for key in KEPT} for name in ("br-lab", "lab0")}
+    settings = {key: said["br-lab"]["linkinfo"]["info_data"][key] for key in SETTINGS}
+    return {**kept, "settings": settings, "addresses": host.ip("-o", "address", "show", "dev", "br-lab")}
+
+
+def test_vifs_are_ports_of_a_bridge_that_stays_its_owners(site: tuple[Pool, Namespace]) -> None:
+    made, host = site
+    before = is_like(host)
+    network = unmanaged(made)
+    vm = made.vm("vm", network)
+    guest = made.start(vm, "host1", "10.0.0.2/24")
+    (vif,) = made.api.VM.get_VIFs(vm)
+    assert ports(host, "br-lab") == {"lab0", made.device(vif)}
+    assert made.api.VIF.get_MTU(vif) == "2000", "the bridge's: a smaller port would make the bridge smaller"
+    for address in ("10.0.0.1", "10.0.0.9"):
+        assert ping(guest, address)
+    assert is_like(host) == before
+    rows = made.api.network.get_fdb(network)
+    assert any(row["owner"] == f"VIF {made.api.VIF.get_uuid(vif)}" for row in rows)
+    made.api.VIF.move(vif, made.network("internal"))
+    assert ports(host, "br-lab") == {"lab0"}
+    made.api.VIF.move(vif, network)
+    assert ping(guest, "10.0.0.9")
+    made.kill("host1")
+    assert ping(guest, "10.0.0.9")
+    made.start_agent("host1")
+    made.wait_for("host1")
+    host.ip("link", "set", made.device(vif), "nomaster")
+    until(lambda: made.device(vif) in ports(host, "br-lab"))
+    made.api.VM.hard_shutdown(vm)
+    assert ports(host, "br-lab") == {"lab0"}
+    assert is_like(host) == before
+
+
+def test_a_bridge_that_is_not_there_comes_and_goes(site: tuple[Pool, Namespace]) -> None:
+    made, host = site
+    vm = made.vm("vm", unmanaged(made, "br-late"))
+    assert refusal(made.api.VM.start_on, vm, made.host("host1"), False, False) == ["BRIDGE_NOT_AVAILABLE", "br-late"]
+    host.ip("link", "add", "br-late", "up", "type", "bridge")
+    until(lambda: starts(made, vm))
+    (vif,) = made.api.VM.get_VIFs(vm)
+    assert ports(host, "br-late") == {made.device(vif)}
+    host.ip("link", "del", "br-late")
+    host.ip("link", "add", "br-late", "up", "type", "bridge")
+    until(lambda: ports(host, "br-late") == {made.device(vif)})
+    made.api.VM.hard_shutdown(vm)
+    assert "br-late" in links(host)
+    no_bridge = made.vm("other", unmanaged(made, "lab0"))
+    assert refusal(made.api.VM.start_on, no_bridge, made.host("host1"), False, False) == ["BRIDGE_NOT_AVAILABLE", "lab0"]
+
+
+def starts(made: Pool, vm: str) -> bool:
+    try:
+        made.api.VM.start_on(vm, made.host("host1"), False, False)
+    except XenAPI.Failure as error:
+        assert error.details[:1] == ["BRIDGE_NOT_AVAILABLE"]
+        return False
+    return True
+
+
+def test_xe_makes_such_a_network(site: tuple[Pool, Namespace]) -> None:
+    made, host = site
+    xe = ("-m", "xenet.cli.xe", "network-create", "name-label=lab", "bridge=br-lab", "managed=false")
+    done = subprocess.run([sys.executable, *xe], capture_output=True, text=True, check=True, env={**os.environ, "XENET_SOCKET": made.socket})
+    network = made.api.network.get_by_uuid(done.stdout.strip())
+    assert made.api.network.get_managed(network) is False
+    made.start(made.vm("vm", network), "host1")
+    assert len(ports(host, "br-lab")) == 2
