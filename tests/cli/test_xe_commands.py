@@ -50,6 +50,7 @@ SENT: list[tuple[str, list[tuple[Any, ...]]]] = [
     ("vm-start --multiple", [("VM.start", ref(61), False, False), ("VM.start", ref(62), False, False)]),
     (f"vm-destroy uuid={uuid(62)}", [("VM.destroy", ref(62))]),
     ("vm-uninstall vm=vm1 --force", [("VM.hard_shutdown", ref(61)), ("VM.destroy", ref(61))]),
+    (f"host-set-hostname-live host-uuid={uuid(1)} host-name=rack7", [("host.set_hostname_live", ref(1), "rack7")]),
     (f"task-cancel uuid={uuid(95)}", [("task.cancel", ref(95))]),
     (f"network-param-set uuid={uuid(32)} name-label=red MTU=9000", [("network.set_name_label", ref(32), "red"), ("network.set_MTU", ref(32), 9000)]),
     (
@@ -158,6 +159,13 @@ def test_fdb_list(xe: Runner) -> None:
     assert xe(f"{line} --minimal").out == "4a:00:00:00:00:47,4a:00:00:00:00:47\n"
 
 
+def test_message_create(xe: Runner) -> None:
+    xe.pool.results["message.create"] = ref(98)
+    assert xe(f"message-create name=NOTE priority=5 body=hello host-uuid={uuid(1)}") == (0, "", "")
+    assert xe(f"message-create name=NOTE priority=1 body=x vm-uuid={uuid(61)} pool-uuid={uuid(99)}").status == 1
+    assert xe.pool.acts == [("message.create", "NOTE", 5, "Host", uuid(1), "hello")]
+
+
 def test_mtu_list(xe: Runner) -> None:
     entry = {"host": "host1", "device": "eth0", "owner": f"PIF {uuid(41)}", "mtu": "1500"}
     xe.pool.results["network.get_mtus"] = [entry, {**entry, "device": "vif3.0", "owner": f"VIF {uuid(71)}", "mtu": "9000"}]
@@ -202,6 +210,14 @@ ERRORS = [
     (Failure("HANDLE_INVALID", "network", "OpaqueRef:gone"), "There is no such object (any more).\nclass: network\nhandle: OpaqueRef:gone\n"),
     (Failure("VLAN_TAG_INVALID"), "A VLAN's tag is a number from 0 to 4094.\nVLAN: <unknown>\n"),
     (Failure("VLAN_TAG_INVALID", "5000", "x"), "A VLAN's tag is a number from 0 to 4094.\nVLAN: 5000\n<extra>: x\n"),
+    (Failure("PIF_IS_NOT_SRIOV_CAPABLE", ref(41)), f"The NIC has no SR-IOV.\nPIF: {uuid(41)} (eth0)\n"),
+    (
+        Failure("NETWORK_SRIOV_ENABLE_FAILED", ref(41), "no"),
+        f"SR-IOV could not be switched on.\nPIF: {uuid(41)} (eth0)\nmessage: no\n",
+    ),
+    (Failure("CANNOT_CHANGE_PIF_PROPERTIES", ref(47)), f"Properties belong to bonds and to NICs that are in none.\nPIF: {uuid(47)} (eth0)\n"),
+    (Failure("INVALID_VALUE", "properties", "gro = x"), "This value is not allowed here.\nfield: properties\nvalue: gro = x\n"),
+    (Failure("HOST_NAME_INVALID", "hostname empty"), "This is no name that a host can have.\nreason: hostname empty\n"),
     (Failure("SOMETHING_NEW", "a", "b"), "Error code: SOMETHING_NEW\nError parameters: a, b\n"),
 ]
 

@@ -38,4 +38,3 @@ def test_kill_in_a_migration(site: Yard, tmp_path: Path, victim: str) -> None:
         deaths += 1
     assert deaths >= 3
     assert places == {True, False}, "some deaths come before the switch-over, and some after it"
-

@@ -86,6 +86,10 @@ class Hosts(RuleBasedStateMachine):
     def plug_pif(self, n: int, verb: str) -> None:
         self.attempt(f"PIF.{verb}", self.any(PIF, n))
 
+    @rule(n=pick, m=pick)
+    def attach(self, n: int, m: int) -> None:
+        self.attempt("network.attach", self.any(Network, n), self.any(Host, m))
+
     @rule(n=pick, mode=st.sampled_from(["locked", "unlocked", "disabled", "network_default"]))
     def lock_vif(self, n: int, mode: str) -> None:
         self.attempt("VIF.set_locking_mode", self.any(VIF, n), mode)
@@ -280,6 +284,10 @@ class HostsWithNics(Hosts):
     @rule(n=pick, device=st.sampled_from(["eth0", "eth1"]), managed=st.booleans())
     def introduce(self, n: int, device: str, managed: bool) -> None:
         self.attempt("PIF.introduce", self.any(Host, n), "", device, managed)
+
+    @rule(n=pick)
+    def begin_anew(self, n: int) -> None:
+        self.attempt("host.reset_networking", self.any(Host, n))
 
     @rule(n=pick, m=pick, address=st.sampled_from(["192.0.2.20/24", "192.0.2.21/24", ""]))
     def administrator_sets_an_address(self, n: int, m: int, address: str) -> None:

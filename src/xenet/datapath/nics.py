@@ -57,6 +57,7 @@ def _facts(table: Table, ioctl: socket.socket, link: Link) -> NIC:
         vendor_id=_hex(path, "vendor"),
         device_id=_hex(path, "device"),
         pci_bus_path=path.name if path else "",
+        capabilities=capabilities(path),
         vlans=tuple(sorted(other.tag for other in table.links() if other.kind == "vlan" and other.peer == link.index and not is_ours(other))),
     )
 
@@ -103,6 +104,14 @@ def _pci(parent: str) -> Path | None:
         if os.path.exists(f"/sys/bus/pci/devices/{path.name}"):
             return path
     return None
+
+
+def capabilities(path: Path | None) -> tuple[str, ...]:
+    """What PIF.capabilities says of the PCI function there: `sriov` where it can have virtual functions (Documentation/PCI/pci-iov-howto.rst)."""
+    try:
+        return ("sriov",) if path and int((path / "sriov_totalvfs").read_text()) else ()
+    except (OSError, ValueError):
+        return ()
 
 
 def _hex(path: Path | None, name: str) -> str:

@@ -95,6 +95,8 @@ class NIC(msgspec.Struct, frozen=True):
     device_id: str = ""
     device_name: str = ""
     pci_bus_path: str = ""
+    capabilities: StrSet = ()
+    """As PIF.capabilities has them."""
     vlans: tuple[int, ...] = ()
     """Tags of the VLAN devices on it that are none of ours."""
 

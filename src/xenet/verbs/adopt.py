@@ -73,6 +73,7 @@ def introduce_nic(work: Work, host: Ref, nic: NIC, *, plugged: bool = True, mana
             physical=True,
             currently_attached=False,
             properties={"gro": "on"},
+            capabilities=nic.capabilities,
             plugged=managed and (plugged or host in hosts_using(work.state, network.ref)),
             managed=managed,
         )
@@ -128,7 +129,7 @@ def new_metrics(uuid: str, nic: NIC) -> PIFMetrics:
 
 
 def refresh_metrics(work: Work, host: Ref, now: datetime) -> None:
-    """PIF_metrics and MAC as the host's facts have them; a record is touched only where something differs."""
+    """PIF_metrics, MAC and capabilities as the host's facts have them; a record is touched only where something differs."""
     nics = {nic.device: nic for nic in work.state.get(HostFacts, host).nics}
     for pif in work.state.where(PIF, "host", host):
         nic = nics.get(pif.device)
@@ -137,6 +138,7 @@ def refresh_metrics(work: Work, host: Ref, now: datetime) -> None:
         set_metrics(work, pif, nic, now)
         if nic.mac not in (pif.MAC, _bonds_mac(work.state, pif)):
             work.update(pif, MAC=nic.mac)
+        work.update(pif, capabilities=nic.capabilities)
 
 
 def _bonds_mac(state: PoolState, slave: PIF) -> str | None:

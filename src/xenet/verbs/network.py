@@ -11,12 +11,13 @@ from xenet.model.network import Network, NetworkLockingMode, NetworkPurpose
 from xenet.model.pif import device_name
 from xenet.model.pool import Pool
 from xenet.model.state import PoolState
-from xenet.model.types import NetworkRef, OfRecord, Ref, StrMap
+from xenet.model.types import HostRef, NetworkRef, OfRecord, PIFRef, Ref, StrMap
 from xenet.model.vif import VIF
 from xenet.model.vm import VM
-from xenet.verbs.attach import find_pif, hosts_using, is_live
+from xenet.verbs.attach import check_live, find_pif, hosts_using, is_live, sees
 from xenet.verbs.call import Call, Outcome, Question, Work
 from xenet.verbs.generic import construct
+from xenet.verbs.pif import plug
 from xenet.verbs.registry import message
 
 BRIDGE_NAME_LIMIT = 15
@@ -87,6 +88,20 @@ def destroy(call: Call, self: NetworkRef) -> Outcome:
         work.delete(vif)
     work.delete(network)
     return work.outcome()
+
+
+@message("network", hidden=True)
+def attach(call: Call, network: NetworkRef, host: HostRef) -> Outcome:
+    """Have the network on a host: its PIF there is plugged, or applied anew. One without a PIF is there with its first VIF. Raises
+    HOST_OFFLINE [host], BRIDGE_NOT_AVAILABLE [bridge], HOST_CANNOT_ATTACH_NETWORK [host, network] and what PIF.plug raises."""
+    record = call.state.get(Network, network)
+    check_live(call.state, host)
+    if not record.managed:
+        raise Failure("BRIDGE_NOT_AVAILABLE", record.bridge)
+    if not sees(call.state, host, record):
+        raise Failure("HOST_CANNOT_ATTACH_NETWORK", host, network)
+    pif = find_pif(call.state, network, host)
+    return plug(call, PIFRef(pif.ref)) if pif else Work(call).outcome()
 
 
 @message("network")

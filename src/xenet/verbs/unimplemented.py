@@ -4,7 +4,6 @@ A client gets MESSAGE_METHOD_UNKNOWN for them. The conformance test fails for a 
 here, and for one that is both.
 """
 
-_HOST = "comes with the whole-host release: NICs found and forgotten, addresses, management and storage interfaces"
 _VLANS = "comes with VLANs, bonds and tunnels"
 _OVS = "comes with the Open vSwitch datapath"
 _MIGRATION = "comes with live migration"
@@ -16,13 +15,11 @@ _NO_HA = "no high availability here: the cluster's store decides who lives"
 _NO_BLOBS = "no blobs here: icons and notes belong to the user interface"
 _NO_POWER = "xenet rules a machine's networks, not its power"
 _INTERNAL = "for calls between XenServer's own hosts; xenet's hosts hear from the pool by the link"
-_SRIOV = "no SR-IOV yet: no NIC offers it, so there is nothing to refuse"
 
 UNIMPLEMENTED: dict[str, dict[str, str]] = {
     "session": {"create_from_db_file": "there is no XenServer database file to read", "slave_login": _INTERNAL, "slave_local_login": _INTERNAL},
     "network": {
         "create_new_blob": _NO_BLOBS,
-        "attach": _HOST,
         "pool_introduce": _POOL,
         "attach_for_vm": _MIGRATION,
         "detach_for_vm": _MIGRATION,
@@ -31,7 +28,6 @@ UNIMPLEMENTED: dict[str, dict[str, str]] = {
         "pool_introduce": _POOL,
     },
     "VLAN": {"pool_introduce": _POOL},
-    "network_sriov": {"create": _SRIOV, "destroy": _SRIOV, "get_remaining_capacity": _SRIOV},
     "VIF": {
         "set_trunks": _OVS,
         "add_trunks": _OVS,
@@ -57,8 +53,6 @@ UNIMPLEMENTED: dict[str, dict[str, str]] = {
         "snapshot": _NO_DISKS,
     },
     "host": {
-        "reset_networking": _HOST,
-        "set_hostname_live": _HOST,
         "migrate_receive": _MIGRATION,
         "evacuate": _MIGRATION,
         "assert_can_evacuate": _MIGRATION,

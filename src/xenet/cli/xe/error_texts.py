@@ -104,6 +104,7 @@ _POOL: Mapping[str, Text] = {
     "HA_CONSTRAINT_VIOLATION_NETWORK_NOT_SHARED": ("Not every host reaches this network, which HA needs.", "network"),
     "HA_IS_ENABLED": ("This is not possible while HA is on.", ""),
     "HOST_CANNOT_ATTACH_NETWORK": ("The host cannot reach this network.", "host network"),
+    "HOST_NAME_INVALID": ("This is no name that a host can have.", "reason"),
     "HOST_IS_SLAVE": ("This host is a supporter; ask the coordinator.", "master_address"),
     "HOST_DISABLED": ("The host is disabled: no VM is started there until host-enable.", "host"),
     "HOST_NOT_LIVE": ("The host's agent is not there.", ""),
