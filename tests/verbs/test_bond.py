@@ -14,6 +14,7 @@ from xenet.model.pif import PIF, PIFMetrics
 from xenet.model.state import PoolState
 from xenet.model.types import NULL, Record, Ref, ref_of
 from xenet.model.vif import VIF
+from xenet.model.vm import VM
 from xenet.plan.compile import compile_host, compile_switch
 from xenet.plan.layer3 import dhcp_clients
 from xenet.plan.reach import Reach, reach_of
@@ -546,6 +547,23 @@ def test_a_bond_waits_for_nobody_who_is_on_the_way(world, host, eth, network):
     assert world.refusal(*create)[:3] == ["OTHER_OPERATION_IN_PROGRESS", "VIF", coming]
     world.report(host)
     world.call(*create)
+
+
+@pytest.mark.parametrize("there", [0, 1])
+def test_a_vm_between_two_hosts_is_waited_for_on_both(world, there):
+    """In every phase of its migration in which it may yet go back."""
+    hosts = [world.host(name, "eth0", guests="namespace") for name in ("a", "bb")]
+    vm, (vif,) = world.running(world.external(0), on=hosts[0])
+    network = world.network()
+    create = ("Bond.create", network, (world.pif(hosts[there], world.external(0)),), "", "balance-slb", {})
+    outcome = world.start("VM.pool_migrate", vm, hosts[1], {})
+    while world.get(VM, vm).peer != NULL:
+        assert world.refusal(*create)[:3] == ["OTHER_OPERATION_IN_PROGRESS", "VIF", vif]
+        world.report(world.get(Operation, outcome.operation).waiting[0])
+    for host in hosts:
+        world.report(host)
+    world.call(*create)
+    assert world.get(VIF, vif).network == (network if there else world.external(0))
 
 
 def test_a_network_that_a_bond_may_come_back_to_is_waited_for(world, host, eth, network):

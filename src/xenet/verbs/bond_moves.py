@@ -124,5 +124,6 @@ def local_vifs(state: PoolState, host: Ref, networks: Sequence[Ref]) -> list[VIF
 
 
 def _is_local(state: PoolState, host: Ref, vm: VM) -> bool:
-    homes = {home for home in (vm.running_on, vm.resident_on) if home != NULL}
-    return homes == {host} if homes else {h.ref for h in possible_hosts(state, vm)} <= {host}
+    """One that comes or goes counts: its VIFs are held, so there is no bond until it is settled where it is."""
+    homes = {home for home in (vm.running_on, vm.resident_on, vm.peer) if home != NULL}
+    return host in homes if homes else {h.ref for h in possible_hosts(state, vm)} <= {host}
