@@ -439,7 +439,7 @@ def test_vifs_of_vms_that_may_be_elsewhere_stay(world, host, eth, network):
     only_here = world.vif(world.vm(), world.external(1))
     bonded(world, network, eth[0], eth[1])
     assert [world.get(VIF, vif).network for vif in (away, anywhere, only_here)] == [world.external(0), world.external(0), network]
-    assert world.refusal("VM.start_on", either, host, False, False) == ["VM_REQUIRES_NETWORK", either, world.external(0)]
+    assert world.refusal("VM.start_on", either, host, False, False) == ["HOST_CANNOT_ATTACH_NETWORK", host, world.external(0)]
     world.call("VM.start", either, False, False)
     assert world.refusal("VIF.move", anywhere, network) == ["HOST_CANNOT_ATTACH_NETWORK", other, network]
 
@@ -681,12 +681,12 @@ def test_what_a_slave_cannot(world, host, eth, network):
     vm = world.vm()
     vif = world.vif(vm, world.external(1))
     assert world.refusal("VM.start", vm, False, False) == ["NO_HOSTS_AVAILABLE"]
-    assert world.refusal("VM.start_on", vm, host, False, False) == ["VM_REQUIRES_NETWORK", vm, world.external(1)]
-    assert world.refusal("VM.assert_can_boot_here", vm, host) == ["VM_REQUIRES_NETWORK", vm, world.external(1)]
+    assert world.refusal("VM.start_on", vm, host, False, False) == ["HOST_CANNOT_ATTACH_NETWORK", host, world.external(1)]
+    assert world.refusal("VM.assert_can_boot_here", vm, host) == ["HOST_CANNOT_ATTACH_NETWORK", host, world.external(1)]
     world.call("VIF.move", vif, network)
     world.call("VM.start", vm, False, False)
     other = world.vif(vm, world.external(0), "1")
-    assert world.refusal("VIF.plug", other) == ["HOST_CANNOT_ATTACH_NETWORK", host, world.external(0)]
+    assert world.refusal("VIF.plug", other) == ["CANNOT_PLUG_BOND_SLAVE", eth[0]]
     assert world.refusal("VIF.move", vif, world.external(0)) == ["HOST_CANNOT_ATTACH_NETWORK", host, world.external(0)]
     world.call("PIF.unplug", eth[1])
     assert violations(world.state) == []

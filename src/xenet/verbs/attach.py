@@ -35,7 +35,7 @@ def sees(state: PoolState, host: Ref, network: Network) -> bool:
     """
     if state.refs_where("PIF", "network", network.ref):
         pif = find_pif(state, network.ref, host)
-        return pif is not None and pif.bond_slave_of == NULL
+        return pif is not None and not is_slave(pif)
     if not network.managed or network.other_config.get("assume_network_is_shared") == "true":
         return True
     homes = hosts_using(state, network.ref)
@@ -57,6 +57,21 @@ def vm_networks(state: PoolState, vm: VM) -> list[Network]:
     """The networks of a VM's VIFs, in the order of their devices."""
     vifs = sorted(state.where(VIF, "VM", vm.ref), key=lambda vif: int(vif.device))
     return [state.get(Network, vif.network) for vif in vifs]
+
+
+def check_networks(state: PoolState, vm: VM, host: Ref) -> None:
+    """Whether a VM can be on this host. Raises HOST_CANNOT_ATTACH_NETWORK [host, network] where the host's PIF is a bond's slave, else
+    VM_REQUIRES_NETWORK [vm, network]."""
+    for network in vm_networks(state, vm):
+        if is_slave(find_pif(state, network.ref, host)):
+            raise Failure("HOST_CANNOT_ATTACH_NETWORK", host, network.ref)
+        if not sees(state, host, network):
+            raise Failure("VM_REQUIRES_NETWORK", vm.ref, network.ref)
+
+
+def is_slave(pif: PIF | None) -> bool:
+    """Of a bond: no VIF can be on its network here."""
+    return pif is not None and pif.bond_slave_of != NULL
 
 
 def host_of(state: PoolState, ref: Ref) -> Ref:

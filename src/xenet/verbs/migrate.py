@@ -20,7 +20,7 @@ from xenet.model.types import NULL, HostRef, Ref, StrMap, VMRef
 from xenet.model.vif import VIF
 from xenet.model.vm import VM, born_as
 from xenet.verbs.allowed import check_vm
-from xenet.verbs.attach import bring_up, check_live, find_pif, sees, vm_networks
+from xenet.verbs.attach import bring_up, check_live, check_networks
 from xenet.verbs.call import Call, Further, Outcome, Work
 from xenet.verbs.registry import message
 from xenet.verbs.vm import take_domid
@@ -51,18 +51,8 @@ def check_can_go(state: PoolState, vm: VM, host: Ref) -> None:
     check_live(state, host)
     if not state.get(Host, host).enabled:
         raise Failure("HOST_DISABLED", host)
-    for network in vm_networks(state, vm):
-        check_network(state, vm, host, network)
+    check_networks(state, vm, host)
     check_guest(state, vm, host)
-
-
-def check_network(state: PoolState, vm: VM, host: Ref, network: Network) -> None:
-    """Raises HOST_CANNOT_ATTACH_NETWORK [host, network] where the host's PIF is a bond's slave, else VM_REQUIRES_NETWORK [vm, network]."""
-    pif = find_pif(state, network.ref, host)
-    if pif is not None and pif.bond_slave_of != NULL:
-        raise Failure("HOST_CANNOT_ATTACH_NETWORK", host, network.ref)
-    if not sees(state, host, network):
-        raise Failure("VM_REQUIRES_NETWORK", vm.ref, network.ref)
 
 
 def check_guest(state: PoolState, vm: VM, host: Ref) -> None:

@@ -12,7 +12,7 @@ from xenet.model.types import NULL, NetworkRef, OfRecord, Ref, VIFRef
 from xenet.model.vif import VIF
 from xenet.model.vm import VM
 from xenet.verbs.allowed import check_free, check_vif
-from xenet.verbs.attach import bring_up, check_live, sees
+from xenet.verbs.attach import bring_up, check_live, find_pif, is_slave, sees
 from xenet.verbs.call import Call, Outcome, Work
 from xenet.verbs.generic import construct
 from xenet.verbs.locking import checked_ipv4, checked_ipv6
@@ -80,12 +80,15 @@ def destroy(call: Call, self: VIFRef) -> Outcome:
 @message("VIF")
 def plug(call: Call, self: VIFRef) -> Outcome:
     """Attach to the running VM: its host brings the network up and makes the device a port of its switch. Raises, beside what all plugs do,
-    OPERATION_NOT_ALLOWED [text] where the VIF's own MTU is more than the network passes there."""
+    CANNOT_PLUG_BOND_SLAVE [pif] where the host's PIF on the network is one, OPERATION_NOT_ALLOWED [text] where the VIF's own MTU is more
+    than the network passes there."""
     vif = call.state.get(VIF, self)
     check_vif(call.state, vif, "plug")
     vm = call.state.get(VM, vif.VM)
     network = call.state.get(Network, vif.network)
     host = vm.resident_on
+    if (pif := find_pif(call.state, network.ref, host)) is not None and is_slave(pif):
+        raise Failure("CANNOT_PLUG_BOND_SLAVE", pif.ref)
     check_reach(call, host, network)
     work = Work(call)
     bring_up(work, host, network)

@@ -14,7 +14,7 @@ from xenet.model.types import NULL, HostRef, OfRecord, Record, Ref, StrSet, VMRe
 from xenet.model.vif import VIF
 from xenet.model.vm import VM, VMGuestMetrics, VMMetrics
 from xenet.verbs.allowed import check_free, check_vm
-from xenet.verbs.attach import bring_up, check_live, is_live, sees, vm_networks
+from xenet.verbs.attach import bring_up, check_live, check_networks, is_live, sees, vm_networks
 from xenet.verbs.call import Call, Outcome, Work
 from xenet.verbs.generic import construct
 from xenet.verbs.registry import message
@@ -77,9 +77,7 @@ def start_on(call: Call, vm: VMRef, host: HostRef, start_paused: bool, force: bo
     check_live(call.state, host)
     if not target.enabled:
         raise Failure("HOST_DISABLED", host)
-    for network in vm_networks(call.state, record):
-        if not sees(call.state, host, network):
-            raise Failure("VM_REQUIRES_NETWORK", vm, network.ref)
+    check_networks(call.state, record, host)
     return _boot(call, record, host, "start_on")
 
 
@@ -102,15 +100,13 @@ def get_possible_hosts(call: Call, vm: VMRef) -> list[Ref]:
 
 @message("VM")
 def assert_can_boot_here(call: Call, self: VMRef, host: HostRef) -> None:
-    """Raises HOST_NOT_LIVE, HOST_DISABLED [host] or VM_REQUIRES_NETWORK [vm, network]."""
+    """Raises HOST_NOT_LIVE, HOST_DISABLED [host] or what `check_networks` raises."""
     vm, target = call.state.get(VM, self), call.state.get(Host, host)
     if not is_live(call.state, target):
         raise Failure("HOST_NOT_LIVE")
     if not target.enabled:
         raise Failure("HOST_DISABLED", host)
-    for network in vm_networks(call.state, vm):
-        if not sees(call.state, host, network):
-            raise Failure("VM_REQUIRES_NETWORK", self, network.ref)
+    check_networks(call.state, vm, host)
 
 
 def _boot(call: Call, vm: VM, host: Ref, operation: str) -> Outcome:
