@@ -164,12 +164,12 @@ class Wire:
         self.left = 10**6
         do = Kernel.do
 
-        def counted(kernel: Kernel, requests: Sequence[Request]):
+        def counted(kernel: Kernel, requests: Sequence[Request], through: Socket | None = None):
             self.left -= len(requests)
             if self.left < 0:
                 raise Killed
             self.kinds += [request.kind for request in requests]
-            return do(kernel, requests)
+            return do(kernel, requests, through)
 
         monkeypatch.setattr(Kernel, "do", counted)
 

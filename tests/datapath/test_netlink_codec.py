@@ -44,16 +44,16 @@ def link(request: Request) -> ifinfmsg:
     return message
 
 
-@given(names, macs, mtus, groups, names, macs, mtus, st.integers(0, 1023))
-def test_veth_as_pyroute2_reads_it(name, mac, mtu, group, far, far_mac, far_mtu, fd):
-    read = link(create_veth(name, mac, mtu, group, GuestEnd(fd, far, far_mac, far_mtu)))
+@given(names, macs, mtus, groups, names, macs, mtus, st.none() | st.integers(0, 1023), st.none() | st.integers(0, 1023))
+def test_veth_as_pyroute2_reads_it(name, mac, mtu, group, far, far_mac, far_mtu, fd, home):
+    read = link(create_veth(name, mac, mtu, group, GuestEnd(fd, far, far_mac, far_mtu), home))
     assert [read.get(key) for key in ("ifname", "address", "mtu", "net_ns_fd")] == [far, far_mac, far_mtu, fd]
     assert (read["flags"], read["change"]) == (1, 1) and read["header"]["flags"] & (nl.CREATE | nl.EXCL) == nl.CREATE | nl.EXCL
     info = read.get_attr("IFLA_LINKINFO")
     assert info.get_attr("IFLA_INFO_KIND") == "veth"
     peer = info.get_attr("IFLA_INFO_DATA").get_attr("VETH_INFO_PEER")
     assert peer["flags"] == 0
-    assert [peer.get(key) for key in ("ifname", "address", "mtu", "group")] == [name, mac, mtu, group]
+    assert [peer.get(key) for key in ("ifname", "address", "mtu", "group", "net_ns_fd")] == [name, mac, mtu, group, home]
 
 
 @given(names, st.one_of(st.just(""), macs), mtus, groups)

@@ -48,6 +48,8 @@ class Kernel:
         for fileno in (self.news.fileno(), *self.guard.filenos()):
             self._poll.register(fileno, select.EPOLLIN)
         self._ipv6 = os.path.exists("/proc/sys/net/ipv6")
+        self.netns = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+        """A descriptor of the namespace."""
 
     def close(self) -> None:
         self.socket.close()
@@ -55,6 +57,7 @@ class Kernel:
         self.guard.close()
         self.drivers.close()
         self._poll.close()
+        os.close(self.netns)
 
     def fileno(self) -> int:
         """Readable when there are notifications."""
@@ -111,8 +114,9 @@ class Kernel:
         except Overrun:
             self._throw_away()
 
-    def do(self, requests: Sequence[Request]) -> list[NetlinkError | None]:
-        return self.socket.do(requests)
+    def do(self, requests: Sequence[Request], through: Socket | None = None) -> list[NetlinkError | None]:
+        """The outcome of each; through another namespace's socket where one is given."""
+        return (through or self.socket).do(requests)
 
     def run(self, request: Request, *settled: int) -> None:
         """Carry out one request; an errno in `settled` says that it was so already. Raises NetlinkError."""

@@ -64,25 +64,32 @@ class Link(msgspec.Struct, frozen=True):
 
 
 class GuestEnd(NamedTuple):
-    """The guest's end of a veth pair: the file descriptor of the namespace it is born in, its name, MAC and MTU, and whether it is up."""
+    """The guest's end of a veth pair: the file descriptor of the namespace it is born in (None: that of the socket), its name, MAC and MTU, and
+    whether it is up."""
 
-    netns: int
+    netns: int | None
     name: str
     mac: str
     mtu: int
     up: bool = True
 
 
-def create_veth(name: str, mac: str, mtu: int, group: int, guest: GuestEnd) -> Request:
-    """A pair: this end here and down, the guest's in its namespace, up or not.
+def create_veth(name: str, mac: str, mtu: int, group: int, guest: GuestEnd, home: int | None = None) -> Request:
+    """A pair: this end down, in the namespace of the descriptor `home` (None: that of the socket), the guest's in its own, up or not.
 
     To the kernel the guest's end is the device and this one its peer, since only the device can be created up. Each is born where it
-    stays: moving a device between namespaces costs 17 ms.
+    stays: moving a device between namespaces costs 17 ms. Before Linux 6.14 the device's name must be free in the namespace of the socket,
+    too: a host with a NIC eth0 makes no guest's eth0 from where it is.
     """
-    here = _NEW + _common(name, mac, mtu) + u32(_GROUP, group)
+    here = _NEW + _common(name, mac, mtu) + u32(_GROUP, group) + _born_in(home)
     info = text(_INFO_KIND, "veth") + attr(_INFO_DATA, attr(_VETH_PEER, here))
-    there = _IFINFO.pack(0, 0, 0, IFF_UP if guest.up else 0, IFF_UP) + _common(guest.name, guest.mac, guest.mtu) + u32(_NET_NS_FD, guest.netns)
+    up = _IFINFO.pack(0, 0, 0, IFF_UP if guest.up else 0, IFF_UP)
+    there = up + _common(guest.name, guest.mac, guest.mtu) + _born_in(guest.netns)
     return Request(NEWLINK, CREATE | EXCL, there + attr(_LINKINFO, info))
+
+
+def _born_in(netns: int | None) -> bytes:
+    return b"" if netns is None else u32(_NET_NS_FD, netns)
 
 
 def create_bridge(name: str, mac: str, mtu: int, group: int) -> Request:

@@ -1,10 +1,11 @@
 """Ports: the devices of VIFs, made, moved and taken out of service a chunk at a time.
 
-A namespace guest's port costs three messages and no question: the pair (the guest's end born up in its namespace, the host's end down
-and in our group), no link-local address, then all that puts it into service: alias, master, up. So a port that has its alias is whole,
-whenever its maker was killed. A limit and a lock are set before the last of them, so that no frame passes without them; a limit costs six
-more, a lock a transaction of nftables for the whole chunk. Each message is sent for a whole chunk before the next: an error belongs to one
-port, and a message about a device is sent only when the one before it went well, so a name that another device holds is never touched.
+A namespace guest's port costs three messages and no question: the pair, asked for in the guest's namespace (the guest's end born up there,
+the host's end down and in our group), no link-local address, then all that puts it into service: alias, master, up. So a port that has its
+alias is whole, whenever its maker was killed. A limit and a lock are set before the last of them, so that no frame passes without them; a
+limit costs six more, a lock a transaction of nftables for the whole chunk. Each message is sent for a whole chunk before the next: an error
+belongs to one port, and a message about a device is sent only when the one before it went well, so a name that another device holds is never
+touched.
 """
 
 import errno
@@ -91,27 +92,29 @@ class Ports:
         for port in ports:
             try:
                 port.master = self._bridge(port.step).index
-                if port.port.kind == "namespace" and self._guests.netns(port.port.vm) is None:
-                    raise Refused(f"VM {port.port.vm} does not run here")
             except (Refused, OSError) as error:
                 port.error = error
 
     def _make(self, ports: Sequence[_Making], taps: ExitStack) -> None:
-        pairs = [port for port in ports if port.port.kind == "namespace"]
-        self._send(pairs, self._pair)
-        for port in pairs:
-            port.made = port.error is None
         for port in ports:
-            if port.port.kind == "tap":
-                try:
-                    port.tap, port.error = taps.enter_context(NewTap(port.port.device)), None
-                except OSError as error:
-                    port.error = error
+            try:
+                if port.port.kind == "tap":
+                    port.tap = taps.enter_context(NewTap(port.port.device))
+                else:
+                    self._pair(port.port)
+                    port.made = True
+                port.error = None
+            except TROUBLE as error:
+                port.error = error
 
-    def _pair(self, port: _Making) -> Request:
-        view, netns = port.port, self._guests.netns(port.port.vm)
-        assert netns is not None  # `_prepare` asked for it
-        return create_veth(view.device, HOST_MAC, view.mtu, LIVE, GuestEnd(netns, _guest_name(view), view.mac, view.mtu, not view.moving))
+    def _pair(self, view: PortView) -> None:
+        guest = self._guests.socket(view.vm)
+        if guest is None:
+            raise Refused(f"VM {view.vm} does not run here")
+        end = GuestEnd(None, _guest_name(view), view.mac, view.mtu, not view.moving)
+        (refusal,) = self._kernel.do([create_veth(view.device, HOST_MAC, view.mtu, LIVE, end, self._kernel.netns)], guest)
+        if refusal:
+            raise refusal
 
     def _prepared(self, port: _Making) -> Request:
         """No link-local address, while there is no carrier that could bring one; and what a pair is born with, for a tap."""
