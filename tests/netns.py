@@ -94,13 +94,13 @@ def _is_reply(packet: bytes) -> bool:
 
 def _echo(target: str, wait: float) -> bool:
     with socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_ICMP) as sock:
-        sock.connect((target, 0))
         sock.settimeout(0.1)
         end, number = time.monotonic() + wait, 0
         while time.monotonic() < end:
             number += 1
             body = struct.pack("!BBHHH", 8, 0, 0, 0x7E47, number) + b"xenet-ping"
             try:
+                sock.connect((target, 0))
                 sock.send(body[:2] + struct.pack("!H", _checksum(body)) + body[4:])
                 if _is_reply(sock.recv(2048)):
                     return True

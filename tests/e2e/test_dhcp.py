@@ -16,11 +16,11 @@ pytestmark = pytest.mark.kernel
 
 
 @contextmanager
-def dhcp_server(router: Namespace, folder: Path, first: str = "10.1.0.50", last: str = "10.1.0.60") -> Iterator[None]:
+def dhcp_server(router: Namespace, folder: Path, first: str = "10.1.0.50", last: str = "10.1.0.60", device: str = "r1") -> Iterator[None]:
     config = folder / "udhcpd.conf"
     (folder / "leases").touch()
     config.write_text(
-        f"start {first}\nend {last}\ninterface r1\nlease_file {folder}/leases\npidfile {folder}/pid\n"
+        f"start {first}\nend {last}\ninterface {device}\nlease_file {folder}/leases\npidfile {folder}/pid\n"
         "option subnet 255.255.255.0\noption router 10.1.0.254\noption dns 10.1.0.53\noption lease 20\n"
     )
     process = router(subprocess.Popen, ["udhcpd", "-f", str(config)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)

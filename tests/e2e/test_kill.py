@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 import XenAPI
 
+from tests.e2e.forge import Forked
 from tests.e2e.world import Pool, links, pool, ports, until
 from tests.netns import Namespace, cable, namespaces
 
@@ -103,7 +104,7 @@ def struck(world: Pool, name: str, mark: Path, moment: int, call: Callable[[], A
     return died
 
 
-def ended(process: "subprocess.Popen[bytes]") -> bool:
+def ended(process: "subprocess.Popen[bytes] | Forked") -> bool:
     """Its last words may be here before its end is."""
     try:
         process.wait(0.3)

@@ -12,7 +12,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -20,6 +20,7 @@ from typing import Any
 
 import XenAPI
 
+from tests.e2e.forge import Forked, forge
 from tests.netns import Namespace
 from xenet.guests.namespace import NamespaceGuests
 
@@ -38,17 +39,19 @@ VM_RECORD = {
     "recommendations": "",
 }
 ETH_P_ALL = 3
+PATIENCE = float(os.environ.get("XENET_PATIENCE", "1"))
+"""How many times slower than usual the machine may be: the emulated one of tools/stock_kernel.py says it."""
 
 
 def until(true: Callable[[], Any], seconds: float = 20.0) -> Any:
     """The first true value; an assertion when there is none in time."""
-    end = time.monotonic() + seconds
+    end = time.monotonic() + seconds * PATIENCE
     while time.monotonic() < end:
         value = true()
         if value:
             return value
-        time.sleep(0.02)
-    raise AssertionError(f"not within {seconds} s: {true}")
+        time.sleep(0.02 * PATIENCE)
+    raise AssertionError(f"not within {seconds * PATIENCE:g} s: {true}")
 
 
 class Inside:
@@ -84,7 +87,7 @@ class Pool:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.processes: dict[str, subprocess.Popen[bytes]] = {}
+        self.processes: dict[str, subprocess.Popen[bytes] | Forked] = {}
         self.hosts: dict[str, Namespace] = {}
         self.nics: dict[str, str] = {}
         self.url = ""
@@ -95,29 +98,40 @@ class Pool:
     # --- processes ---------------------------------------------------------------------------------
 
     def start_server(self, *program: str) -> None:
-        log = (self.folder / "server.log").open("ab")
-        command = [*(program or (sys.executable, "-m", "xenet.cli.xenet")), "-v", "serve", "--no-agent", "--state", str(self.folder)]
-        command += ["--listen", "127.0.0.1:0"]
-        process = subprocess.Popen(command, env={**os.environ, "XENET_PASSWORD": PASSWORD}, stdout=subprocess.PIPE, stderr=log)
-        log.close()
-        self.processes["server"] = process
-        assert process.stdout is not None
-        line = process.stdout.readline().decode()
-        process.stdout.close()
-        found = re.search(r"XENET_URL=(\S+) XENET_USER=root XENET_SOCKET=(\S+)", line)
-        assert found, f"no ready line but {line!r}; {(self.folder / 'server.log').read_text()[-2000:]}"
+        ready = self.folder / "ready"
+        ready.write_text("")
+        arguments = ["-v", "serve", "--no-agent", "--state", str(self.folder), "--listen", "127.0.0.1:0"]
+        self._run("server", program, arguments, ready, XENET_PASSWORD=PASSWORD)
+        until(lambda: ready.read_text().endswith("\n") or self._has_ended("server"))
+        found = re.search(r"XENET_URL=(\S+) XENET_USER=root XENET_SOCKET=(\S+)", ready.read_text())
+        assert found, f"no ready line but {ready.read_text()!r}; {(self.folder / 'server.log').read_text()[-2000:]}"
         self.url, self.socket = found[1], found[2]
         self._disconnect()
 
     def start_agent(self, name: str, *program: str, extra: tuple[str, ...] = (), netns: Namespace | None = None, nics: str = "eth0") -> None:
         if netns is not None:
             self.hosts[name], self.nics[name] = netns, nics
-        log = (self.folder / f"{name}.log").open("ab")
-        command = [*(program or (sys.executable, "-m", "xenet.cli.xenet")), "-v", "agent", "--link", str(self.folder / "link")]
-        command += ["--state", str(self.folder / name), "--name", name, "--nics", self.nics[name], "--guests", "namespace"]
-        command += ["--netns", f"/proc/{os.getpid()}/fd/{self.hosts[name].fd}", *extra]
-        self.processes[name] = subprocess.Popen(command, stdout=log, stderr=log)
-        log.close()
+        arguments = ["-v", "agent", "--link", str(self.folder / "link")]
+        arguments += ["--state", str(self.folder / name), "--name", name, "--nics", self.nics[name], "--guests", "namespace"]
+        arguments += ["--netns", f"/proc/{os.getpid()}/fd/{self.hosts[name].fd}", *extra]
+        self._run(name, program, arguments, self.folder / f"{name}.log")
+
+    def _run(self, name: str, program: Sequence[str], arguments: Sequence[str], out: Path, **environment: str) -> None:
+        """What it prints goes to `out`, what it logs to its log."""
+        log = self.folder / f"{name}.log"
+        if PATIENCE > 1 and not program:
+            self.processes[name] = forge().start(arguments, out, log, environment)
+            return
+        command = [*(program or (sys.executable, "-m", "xenet.cli.xenet")), *arguments]
+        with out.open("ab") as stdout, log.open("ab") as stderr:
+            self.processes[name] = subprocess.Popen(command, env={**os.environ, **environment}, stdout=stdout, stderr=stderr)
+
+    def _has_ended(self, name: str) -> bool:
+        try:
+            self.processes[name].wait(0)
+        except subprocess.TimeoutExpired:
+            return False
+        return True
 
     def kill(self, name: str) -> None:
         """kill -9."""
@@ -128,7 +142,7 @@ class Pool:
         """SIGTERM; the exit status."""
         process = self.processes.pop(name)
         process.send_signal(signal.SIGTERM)
-        return process.wait(20)
+        return process.wait(20 * PATIENCE)
 
     def close(self) -> None:
         """Everything, whatever of it fails."""

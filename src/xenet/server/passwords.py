@@ -1,6 +1,7 @@
 """Users' passwords: kept as argon2id hashes (RFC 9106) in hidden records that never leave the server."""
 
 import secrets
+from functools import cache
 
 from argon2 import PasswordHasher
 from argon2.exceptions import VerificationError
@@ -45,11 +46,13 @@ def verify(store: Store, user: str, password: str) -> bool:
     """Whether this is the user's password. Takes about 50 ms of CPU by design, known user or not."""
     known = find(store, user)
     try:
-        HASHER.verify(known.hash if known else _NOBODY, password)
+        HASHER.verify(known.hash if known else _nobodys(), password)
     except VerificationError:
         return False
     return known is not None
 
 
-_NOBODY = HASHER.hash(secrets.token_urlsafe(12))
-"""A hash that no password fits: an unknown user costs the same time as a known one."""
+@cache
+def _nobodys() -> str:
+    """A hash that no password fits: an unknown user costs the same time as a known one, but for the first of a server's life."""
+    return HASHER.hash(secrets.token_urlsafe(12))
