@@ -1,15 +1,19 @@
 """PIFs come and go while the host runs: forgotten NICs are left alone, and found again."""
 
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 import XenAPI
 
-from tests.e2e.world import Pool, links, pool, ports, until
+from tests.e2e.world import PASSWORD, Pool, links, pool, ports, until
 from tests.netns import Namespace, cable, namespaces, ping
 
 pytestmark = pytest.mark.kernel
+WATCHED = ["PIF_metrics", "PIF", "message"]
 
 
 class Site:
@@ -48,6 +52,18 @@ def refusal(function: object, *args: object) -> list[str]:
         function(*args)  # type: ignore[operator]
     details: list[str] = caught.value.details
     return details
+
+
+@contextmanager
+def client(world: Pool) -> Iterator[XenAPI.Session]:
+    """Another one, for what waits."""
+    session = XenAPI.Session(world.url)
+    session.login_with_password("root", PASSWORD)
+    try:
+        yield session
+    finally:
+        session.xenapi.session.logout()
+        session("close")()
 
 
 def picture(host: Namespace, device: str) -> str:
@@ -141,6 +157,26 @@ def test_metrics_follow_a_pulled_cable(site: Site) -> None:
     until(lambda: api.PIF_metrics.get_carrier(metrics) is True)
 
 
+def test_a_waiting_client_hears_of_a_pulled_cable(site: Site) -> None:
+    """PIF_metrics alone changes, with its time; XenServer raises no alert for a NIC's carrier, so there is none."""
+    api = site.pool.api
+    metrics = api.PIF.get_metrics(site.pif("eth1"))
+    before = api.PIF_metrics.get_record(metrics)
+    assert (before["speed"], before["duplex"]) == ("10000", True), "what a veth says of itself"
+    with client(site.pool) as other, ThreadPoolExecutor(1) as thread:
+        token = other.xenapi.event_from(WATCHED, "", 1.0)["token"]
+        waiting = thread.submit(other.xenapi.event_from, WATCHED, token, 30.0)
+        time.sleep(0.2)
+        assert not waiting.done()
+        site.router.ip("link", "set", "r1", "down")
+        found = waiting.result(30)["events"]
+    assert [(event["class"], event["operation"], event["ref"]) for event in found] == [("pif_metrics", "mod", metrics)]
+    assert found[0]["snapshot"]["carrier"] is False
+    assert found[0]["snapshot"]["last_updated"] > before["last_updated"]
+    site.router.ip("link", "set", "r1", "up")
+    until(lambda: api.PIF_metrics.get_carrier(metrics) is True)
+
+
 def test_plug_unplug_and_their_refusals(site: Site) -> None:
     world, api = site.pool, site.pool.api
     pif, network = site.pif("eth1"), site.pool.external("xenbr1")
@@ -173,3 +209,27 @@ def test_records_alone(site: Site) -> None:
     }
     api.PIF.plug(made)
     assert "eth1" in ports(site.host, "xenbr1")
+
+
+def test_a_hosts_networking_begins_anew(site: Site) -> None:
+    """A host with an address, management and a VM: all PIFs go, its NICs are left alone, the VM keeps its switch; then the way back."""
+    world, api, host = site.pool, site.pool.api, site.host
+    first, network = site.pif("eth0"), world.external("xenbr0")
+    api.PIF.reconfigure_ip(first, "Static", "10.0.0.1", "255.255.255.0", "", "")
+    api.host.management_reconfigure(first)
+    vm = world.vm("a", network)
+    guest = world.start(vm, "host1", "10.0.0.2/24")
+    assert ping(guest, "10.0.0.254")
+    api.host.reset_networking(site.ref)
+    assert api.host.get_PIFs(site.ref) == []
+    assert api.host.get_address(site.ref) == ""
+    found = links(host)
+    assert ("master" in found["eth0"], "master" in found["eth1"], "xenbr1" in found) == (False, False, False)
+    assert "10.0.0.1" not in host.ip("address")
+    assert not ping(guest, "10.0.0.254", 1.0)
+    host.ip("link", "set", "eth1", "mtu", "1400")
+    site.restart()
+    assert links(host)["eth1"]["mtu"] == 1500, "an agent that starts takes the NICs that it was given"
+    until(lambda: ping(guest, "10.0.0.254", 1.0))
+    assert [api.PIF.get_ip_configuration_mode(site.pif(device)) for device in ("eth0", "eth1")] == ["None", "None"]
+    api.VM.hard_shutdown(vm)
