@@ -12,7 +12,7 @@ from tests.netns import Namespace, cable, namespaces
 from xenet.datapath.bridge import BridgeDatapath
 from xenet.plan.diff import diff_host
 from xenet.plan.ethtool import asked_of
-from xenet.plan.steps import CreatePort, RemovePort, Step
+from xenet.plan.steps import CreatePort, RemovePort, Step, as_text
 from xenet.plan.view import HostView, PortView, SwitchView, UplinkView
 
 needs_tap = pytest.mark.skipif(not os.access("/dev/net/tun", os.R_OK | os.W_OK), reason="needs /dev/net/tun, readable and writable")
@@ -61,7 +61,8 @@ class Host:
         return self.ns(self.datapath.do, steps)
 
     def ok(self, *steps: Step) -> None:
-        assert self.do(*steps) == []
+        failures = [f"{failure.step.text}: {failure.text}" for failure in self.do(*steps)]
+        assert not failures, failures
 
     def reach(self, *wanted: SwitchView) -> None:
         """Plan and do what is missing for these switches; nothing else may be left to do."""
@@ -69,7 +70,8 @@ class Host:
         for each in wanted:
             self.datapath.heed(each.bridge, asked_of(each))
         self.ok(*diff_host(view, HostView(self.datapath.switches())))
-        assert diff_host(view, HostView(self.datapath.switches())) == []
+        left = diff_host(view, HostView(self.datapath.switches()))
+        assert not left, as_text(left)
 
     def json(self, *argv: str):
         return json.loads(self.ns.ip("-j", "-d", *argv))

@@ -48,6 +48,26 @@ WORDS: dict[str, Words] = {
             "eth1": {"network": "wan", "address": "10.0.0.5/24", "gateway": "10.0.0.1", "management": True},
         },
     },
+    "a bond": {
+        "networks": _NETWORKS,
+        "pifs": {"eth0": {"network": "lan"}, "eth1": {"network": "wan"}},
+        "bonds": {"bond0": {"network": "both", "slaves": ["eth0", "eth1"], "address": "10.0.0.5/24", "gateway": "10.0.0.1", "management": True}},
+        "vms": {"a": {"domid": 1, "vifs": {0: "both"}}},
+    },
+    "a bond otherwise, a VLAN on it": {
+        "networks": {**_NETWORKS, "both": {"mtu": 9000}},
+        "pifs": {"eth0": {"network": "lan"}, "eth1": {"network": "wan"}},
+        "bonds": {"bond0": {"network": "both", "slaves": ["eth1", "eth0"], "mode": "lacp", "mtu": 9000, "properties": {"lacp-time": "fast"}}},
+        "vlans": {"bond0.42": {"network": "dmz"}},
+        "vms": {"a": {"domid": 1, "vifs": {0: "both", 1: "dmz"}}},
+    },
+    "a bond of one NIC, the other alone, with the VLAN": {
+        "networks": _NETWORKS,
+        "pifs": {"eth0": {"network": "lan"}, "eth1": {"network": "wan"}},
+        "bonds": {"bond0": {"network": "both", "slaves": ["eth1"], "mode": "active-backup", "other_config": {"bond-miimon": "20"}}},
+        "vlans": {"eth0.42": {"network": "dmz"}},
+        "vms": {"a": {"domid": 1, "vifs": {0: "lan", 1: "dmz"}}},
+    },
     "two VMs on an internal network": {
         "networks": _NETWORKS,
         "pifs": _LAN,

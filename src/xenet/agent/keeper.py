@@ -18,7 +18,7 @@ from xenet.plan.compile import compile_guest, compile_switch, is_due_elsewhere, 
 from xenet.plan.diff import diff_views
 from xenet.plan.ethtool import asked_of
 from xenet.plan.steps import CreatePort, StartGuest, Step, StepFailure, StopGuest
-from xenet.plan.view import GuestView, HostView, SwitchView
+from xenet.plan.view import GuestView, HostView, SwitchView, nics_of
 
 V = TypeVar("V")
 
@@ -77,7 +77,7 @@ class Keeper:
         bridges = {name for name in names if name in self._switches or self.datapath.switch(name) is not None}
         if others := names - bridges:
             self._facts = None
-            bridges |= {name for name, switch in self._switches.items() if switch.uplink and switch.uplink.device in others}
+            bridges |= {name for name, switch in self._switches.items() if switch.uplink and not others.isdisjoint(nics_of(switch.uplink))}
         self._bridges |= bridges
 
     def look_again(self) -> None:
@@ -108,7 +108,7 @@ class Keeper:
 
     def borrowed(self, bridges: Iterable[str]) -> dict[str, tuple[str, ...]]:
         """The addresses that NICs which shall be uplinks hold themselves."""
-        uplinks = [want.uplink.device for name in bridges if (want := self._switches.get(name)) and want.uplink]
+        uplinks = [nic for name in bridges if (want := self._switches.get(name)) and want.uplink for nic in nics_of(want.uplink)]
         return {nic.device: nic.addresses for nic in self.datapath.nics(uplinks)} if uplinks else {}
 
     # --- acting ------------------------------------------------------------------------------------

@@ -15,6 +15,7 @@ import msgspec
 
 from xenet.agent.announce import Announcer
 from xenet.agent.door import Door
+from xenet.agent.failover import Announce, follow_links
 from xenet.agent.given import Given
 from xenet.agent.guard import Answers, Guard
 from xenet.agent.keeper import Keeper
@@ -66,6 +67,7 @@ class Loop:
         state: Path | None = None,
         answers: Answers | None = None,
         announcer: Announcer | None = None,
+        announce: Announce | None = None,
     ) -> None:
         self.keeper = keeper
         self.link = link
@@ -76,6 +78,7 @@ class Loop:
         self.door = Door(link)
         self.announcer = announcer
         self.guard = Guard(answers, lambda: self._wake(Wake.GATEWAY))
+        self._announce = announce
         self._port = 0
         self.inbox: asyncio.Queue[Item] = asyncio.Queue()
         self.converged = asyncio.Event()
@@ -162,6 +165,7 @@ class Loop:
         if any(told):
             self.heard(self.keeper.replica)
         self._plan_ahead(self.keeper.converge())
+        follow_links(self.keeper.datapath, self._announce)
         if any(told):
             self.given.follow()
             self._get_ready()

@@ -22,6 +22,7 @@ from xenet.agent.namespace import enter_netns
 from xenet.agent.replica import Replica
 from xenet.agent.resolver import ResolvConf
 from xenet.agent.takeover import Checkpoint, InUse, check_nics, give_back, note
+from xenet.datapath.announcement import announce
 from xenet.datapath.base import Datapath
 from xenet.datapath.bridge import BridgeDatapath
 from xenet.guests import held
@@ -29,6 +30,7 @@ from xenet.guests.base import FakeGuests, Guests
 from xenet.guests.namespace import NamespaceGuests
 from xenet.link.messages import Hello
 from xenet.model.hidden import NIC
+from xenet.plan.view import nics_of
 
 log = logging.getLogger("xenet.agent")
 PR_SET_PDEATHSIG = 1
@@ -138,14 +140,14 @@ async def serve(settings: Settings, replica: Replica, datapath: Datapath, guests
     announcer = Announcer(guests.netns)
     keeper = Keeper(replica, datapath, guests, settings.nics, announcer.announce)
     hello = partial(hello_of, settings, host_uuid(settings.state), backend, checkpoint)
-    answers = None if settings.datapath == "fake" else gateway_answers
+    answers, tell = (None, None) if settings.datapath == "fake" else (gateway_answers, announce)
     notes = (HandsOff(settings.state / "hands-off.json").note, ResolvConf(settings.state / "resolv.conf", settings.resolv_conf).follow)
 
     def heard(replica: Replica) -> None:
         for note_it in notes:
             note_it(replica)
 
-    loop = Loop(keeper, settings.link, hello, heard, settings.state, answers, announcer)
+    loop = Loop(keeper, settings.link, hello, heard, settings.state, answers, announcer, tell)
     running = asyncio.create_task(loop.run())
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, running.cancel)
@@ -167,7 +169,7 @@ async def watch_gateway(loop: Loop, checkpoint: Checkpoint) -> None:
     """After a take-over: raises InUse unless each gateway answers in time, through the bridge that has the address now."""
     await loop.converged.wait()
     for nic in checkpoint.load():
-        bridge = next((s for s in loop.keeper.datapath.switches().values() if s.uplink and s.uplink.device == nic.device), None)
+        bridge = next((s for s in loop.keeper.datapath.switches().values() if s.uplink and nic.device in nics_of(s.uplink)), None)
         address = next((a.partition("/")[0] for a in nic.addresses if ":" not in a), "")
         if bridge is None or not nic.gateway or not address:
             continue

@@ -53,6 +53,10 @@ class Datapath(Protocol):
     def bridges(self) -> list[ForeignBridge]:
         """The bridges that do not carry our mark, by name."""
 
+    def steer(self) -> set[str]:
+        """Let what hangs on a bond's slaves follow their links at once; the bonds whose frames take other ways since the last call, new ones
+        too."""
+
     def foreign(self, bridge: str) -> bool:
         """Whether a bridge of this name exists that does not carry our mark."""
 

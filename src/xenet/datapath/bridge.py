@@ -12,6 +12,7 @@ from typing import Any
 from xenet.datapath.advertisements import Advertisements
 from xenet.datapath.base import FDBEntry, SocketIn
 from xenet.datapath.batch import TROUBLE, carry_out, failure_of
+from xenet.datapath.bonds import Bonds
 from xenet.datapath.fdb import dump_fdb
 from xenet.datapath.handover import Handover
 from xenet.datapath.kernel import Kernel
@@ -36,7 +37,8 @@ class BridgeDatapath:
         """Opens its sockets, and observes. Raises OSError."""
         self._netns_of = netns_of
         self._kernel = Kernel()
-        self._switches = Switches(self._kernel)
+        self._bonds = Bonds(self._kernel)
+        self._switches = Switches(self._kernel, self._bonds)
         self._advertisements = Advertisements(self._kernel)
         self._ioctl = socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
         self._single: dict[type[s.Step], Callable[[Any], None]] = {
@@ -82,7 +84,10 @@ class BridgeDatapath:
         return nic_facts(self._kernel.table, self._ioctl, devices)
 
     def bonds(self) -> list[BondLinks]:
-        return []
+        return self._kernel.table.bond_links()
+
+    def steer(self) -> set[str]:
+        return self._bonds.steer()
 
     def bridges(self) -> list[ForeignBridge]:
         return [ForeignBridge(link.name, link.mtu) for link in self._kernel.table.foreign()]
@@ -107,10 +112,19 @@ class BridgeDatapath:
 
     def do(self, steps: Sequence[s.Step]) -> list[s.StepFailure]:
         """Carry out the steps. Raises TypeError for one that is not a datapath's."""
+        leaving = self._leaving(steps)
         with Guests(self._netns_of) as guests:
             failures = carry_out(steps, partial(self._run, Ports(self._kernel, guests), Handover(self._kernel, guests)))
         self._kernel.drain()
+        self._bonds.forget(leaving)
         return failures
+
+    def _leaving(self, steps: Sequence[s.Step]) -> list[str]:
+        """The MACs whose ports leave a switch by these steps."""
+        table = self._kernel.table
+        gone = [step.port.mac for step in steps if isinstance(step, s.RemovePort)]
+        moved = [(step.port, table.link(step.bridge)) for step in steps if isinstance(step, s.SetPort)]
+        return gone + [port.mac for port, switch in moved if (link := table.link(port.device)) and switch and link.master != switch.index]
 
     def _run(self, ports: Ports, handover: Handover, run: Sequence[Any]) -> list[s.StepFailure]:
         self._kernel.drain()
@@ -142,7 +156,9 @@ class BridgeDatapath:
         """Delete devices that are out of service or half-made, 500 at most at one go, and the locks of such; how many are left.
         Raises NetlinkError."""
         self._kernel.drain()
-        self._kernel.delete_together([link.index for link in self._kernel.table.remnants()[:_REAP]])
+        remnants = self._kernel.table.remnants()[:_REAP]
+        self._bonds.reap(remnants)
+        self._kernel.delete_together([link.index for link in remnants])
         self._kernel.drain()
         Locks(self._kernel).reap()
         return len(self._kernel.table.remnants())

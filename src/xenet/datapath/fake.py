@@ -15,7 +15,7 @@ from xenet.datapath.batch import Refused, carry_out, failure_of
 from xenet.datapath.fake_drivers import FakeDrivers
 from xenet.model.hidden import NIC, BondLinks, ForeignBridge, Lease
 from xenet.plan import steps as s
-from xenet.plan.view import BondView, PortView, Settings, SwitchView
+from xenet.plan.view import BondView, PortView, Settings, SwitchView, UplinkView, nics_of
 
 replace = msgspec.structs.replace
 
@@ -42,6 +42,7 @@ class FakeDatapath:
         """Every step that came to pass, in order."""
         self._fail: tuple[int, str, bool] | None = None
         self._crash: int | None = None
+        self._ways: dict[str, BondLinks] = {}
         self._touched: set[str] = set()
         self._news, self._bell = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         self._acts: dict[type[s.Step], Callable[[Any], None]] = {
@@ -117,6 +118,10 @@ class FakeDatapath:
 
     def bridges(self) -> list[ForeignBridge]:
         return [ForeignBridge(name, 1500) for name in sorted(self.others)]
+
+    def steer(self) -> set[str]:
+        known, self._ways = self._ways, {links.device: links for links in self.bonds()}
+        return {device for device, links in self._ways.items() if known.get(device) != links}
 
     def foreign(self, bridge: str) -> bool:
         return bridge in self.others
@@ -200,26 +205,36 @@ class FakeDatapath:
         self._touched.add(step.bridge)
 
     def _attach(self, step: s.AttachUplink) -> None:
-        have, device, vlan = self._own(step.bridge), step.uplink.device, step.uplink.vlan
-        nic = vlan.parent if vlan else device
-        if nic not in self.hardware and not step.uplink.tunnel:
-            raise Refused(f"there is no NIC {nic}")
-        if vlan and vlan.tag in self.hardware[nic].vlans:
-            raise Refused(f"{device} exists and is another's")
-        if vlan and step.uplink.mtu > self.hardware[nic].mtu:
-            raise Refused("Numerical result out of range")
-        if not vlan and nic in self.hardware and 0 < self.hardware[nic].max_mtu < step.uplink.mtu:
-            raise Refused(f"MTU {step.uplink.mtu} is more than {nic} takes, which is {self.hardware[nic].max_mtu}")
-        if master := self.foreign_master(device):
-            raise Refused(f"{device} belongs to {master}, which is not xenet's")
+        have, want = self._own(step.bridge), step.uplink
+        self._check_uplink(want)
+        nics = set(nics_of(want))
         for other in list(self.state.values()):
-            if other.uplink and other.uplink.device == device:
+            if other.uplink and other.uplink.device in nics:
                 self._put(replace(other, uplink=None))
-        if not step.uplink.made:
-            self.hardware[device] = replace(self.hardware[device], mtu=step.uplink.mtu)
-        for told, settings in step.uplink.ethtool.items():
+            elif other.uplink and other.uplink.bond and other.uplink.device != want.device:
+                left = tuple(slave for slave in other.uplink.bond.slaves if slave not in nics)
+                self._put(replace(other, uplink=replace(other.uplink, bond=replace(other.uplink.bond, slaves=left))))
+        if not want.made:
+            self.hardware[want.device] = replace(self.hardware[want.device], mtu=want.mtu)
+        for told, settings in want.ethtool.items():
             self.drivers.tell(told, settings)
-        self._put(replace(self.state[have.bridge], uplink=step.uplink))
+        self._put(replace(self.state[have.bridge], uplink=want))
+
+    def _check_uplink(self, want: UplinkView) -> None:
+        """Raises Refused."""
+        bonds = {uplink.device: uplink for switch in self.state.values() if (uplink := switch.uplink) and uplink.bond}
+        for nic in _below(want):
+            if nic not in self.hardware and not (want.vlan and nic in bonds):
+                raise Refused(f"there is no NIC {nic}")
+            if not want.vlan and 0 < self.hardware[nic].max_mtu < want.mtu:
+                raise Refused(f"MTU {want.mtu} is more than {nic} takes, which is {self.hardware[nic].max_mtu}")
+            if master := self.foreign_master(nic):
+                raise Refused(f"{nic} belongs to {master}, which is not xenet's")
+        lower = self.hardware.get(want.vlan.parent) or bonds[want.vlan.parent] if want.vlan else None
+        if want.vlan and isinstance(lower, NIC) and want.vlan.tag in lower.vlans:
+            raise Refused(f"{want.device} exists and is another's")
+        if lower and want.mtu > lower.mtu:
+            raise Refused("Numerical result out of range")
 
     def _detach(self, step: s.DetachUplink) -> None:
         have = self._own(step.bridge)
@@ -306,6 +321,15 @@ class FakeDatapath:
         if step.bridge in self.state or step.bridge in self.others:
             have = self._own(step.bridge)
             self._put(replace(have, routes=tuple(route for route in have.routes if route != step.route)))
+
+
+def _below(uplink: UplinkView) -> tuple[str, ...]:
+    """What must be there for it."""
+    if uplink.tunnel:
+        return ()
+    if uplink.bond:
+        return uplink.bond.slaves
+    return (uplink.vlan.parent if uplink.vlan else uplink.device,)
 
 
 def _links(device: str, bond: BondView, hardware: Mapping[str, NIC]) -> BondLinks:

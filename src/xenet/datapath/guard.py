@@ -1,13 +1,14 @@
-"""What is known of the locks on a host's ports, kept from dumps and notifications of nftables."""
+"""What is known of the locks on a host's ports and of the fences of its bonds, kept from dumps and notifications of nftables."""
 
 import errno
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import msgspec
 
 from xenet.datapath import nftables
 from xenet.datapath.batch import Refused
+from xenet.datapath.fence import layouts
 from xenet.datapath.netlink import NetlinkError, Overrun, Socket
 from xenet.datapath.nft import pristine
 from xenet.plan.lock import Elements, Span, observed_lock
@@ -70,6 +71,7 @@ class Guard:
 
     def __init__(self) -> None:
         self.known = Known()
+        self._fences: dict[str, nftables.Layout] = {}
         self._stale = False
         self._sockets: tuple[Socket, Socket] | None = None
         try:
@@ -88,31 +90,49 @@ class Guard:
         return [self._sockets[1].fileno()] if self._sockets else []
 
     def observe(self) -> set[str]:
-        """Read everything anew; the ports where something may have changed. Raises NetlinkError."""
+        """Read everything anew; the ports and bonds where something may have changed. Raises NetlinkError."""
         if self._sockets is None:
             return set()
         self._stale = False
         try:
             elements = nftables.dump_elements(self._sockets[0])
             layout = nftables.dump_layout(self._sockets[0]) if elements is not None else None
+            fences = nftables.dump_fences(self._sockets[0])
         except NetlinkError as error:
             if error.errno != errno.EPERM:  # who may not ask has made no locks
                 raise
             return set()
-        return self.known.load(elements, layout is not None and _is_pristine(layout))
+        before, self._fences = self._fences, fences
+        rebuilt = {bond for bond in before.keys() | fences.keys() if before.get(bond) != fences.get(bond)}
+        return rebuilt | self.known.load(elements, layout is not None and _is_pristine(layout))
+
+    def fenced(self) -> set[str]:
+        """The bonds that have something of a fence."""
+        return set(self._fences)
+
+    def ear(self, bond: str, slaves: Sequence[str]) -> str:
+        """The slave that listens for all in this bond's fence; empty where it has none of these slaves, or not as it was made."""
+        layout = self._fences.get(bond)
+        if layout is None:
+            return ""
+        try:
+            return layouts(bond, tuple(slaves)).get(layout, "")
+        except (Refused, OSError):  # nft is gone: what cannot be told is not as it must be
+            return ""
 
     def drain(self) -> set[str]:
-        """Take in the notifications that wait; the ports that they concern. What is no element brings everything anew."""
+        """Take in the notifications that wait; the ports and bonds that they concern. What is no element brings everything anew."""
         if self._sockets is None:
             return set()
         touched: set[str] = set()
         try:
             for kind, message in self._sockets[1].news():
-                if not nftables.is_ours(kind, message):
-                    continue
-                if nftables.is_of_elements(kind):
-                    touched |= self.known.take(nftables.adds(kind), message)
-                else:
+                if nftables.is_ours(kind, message):
+                    if nftables.is_of_elements(kind):
+                        touched |= self.known.take(nftables.adds(kind), message)
+                    else:
+                        self._stale = True
+                elif nftables.fenced(kind, message) and not nftables.is_of_elements(kind):
                     self._stale = True
         except Overrun:
             self._stale = True

@@ -1,4 +1,4 @@
-"""The kernel as a datapath sees it: a socket for requests, one for notifications, and the table that both feed; the same for locks."""
+"""The kernel as a datapath sees it: a socket for requests, one for notifications, and the table that both feed; the same for locks and fences."""
 
 import errno
 import os
@@ -44,6 +44,7 @@ class Kernel:
         self.table.lock_of = self.guard.known.lock
         self.drivers = Drivers()
         self.table.settings_of, self.table.forget_settings = self.drivers.seen, self.drivers.forget
+        self.table.ear_of = self.guard.ear
         self._poll = select.epoll()
         for fileno in (self.news.fileno(), *self.guard.filenos()):
             self._poll.register(fileno, select.EPOLLIN)
@@ -79,7 +80,7 @@ class Kernel:
         self.table.mesh(device, dump_peers(self.socket, device))
 
     def look_at_locks(self) -> None:
-        """Read the locks anew. Raises NetlinkError."""
+        """Read the locks and fences anew. Raises NetlinkError."""
         self.table.relock(self.guard.observe())
 
     def filters(self, index: int) -> list[bytes]:

@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 import msgspec
 
+from xenet.datapath.bonding import Options, Slave, parse_options, parse_slave
 from xenet.datapath.netlink import CREATE, DELLINK, EXCL, GETLINK, NEWLINK, SETLINK, Request, as_text, as_u32, attr, attributes, text, u32
 from xenet.plan.view import AdvertisementsView
 
@@ -23,6 +24,7 @@ EUI64, NO_ADDRESS = 0, 1
 _ADDRESS, _IFNAME, _MTU, _LINK, _MASTER, _LINKINFO, _IFALIAS, _AF_SPEC, _GROUP = 1, 3, 4, 5, 10, 18, 20, 26, 27
 _NET_NS_FD, _EXT_MASK, _CARRIER, _MAX_MTU, _PARENT_NAME, _PARENT_BUS = 28, 29, 33, 51, 56, 57
 _OPERSTATE, _OPER_UP = 16, 6
+_INFO_SLAVE_KIND, _INFO_SLAVE_DATA = 4, 5
 _INFO_KIND, _INFO_DATA, _VETH_PEER, _BR_FORWARD_DELAY, _BR_MCAST_SNOOPING, _BR_OPTIONS = 1, 2, 1, 1, 23, 46
 _ADDR_GEN_MODE, _SKIP_STATS, _INET6_CONF = 8, 8, 2
 _VLAN_ID = 1
@@ -61,6 +63,10 @@ class Link(msgspec.Struct, frozen=True):
     """Of a VXLAN's device, the address that its packets come from."""
     max_mtu: int = 0
     """What the driver takes at most; 0: it does not say."""
+    bond: Options | None = None
+    """Of a bond."""
+    slave: Slave | None = None
+    """Of a bond's slave."""
 
 
 class GuestEnd(NamedTuple):
@@ -116,6 +122,18 @@ def create_vxlan(name: str, vni: int, local: str, mtu: int, group: int) -> Reque
     options = u32(_VXLAN_ID, vni) + attr(_VXLAN_LOCAL, socket.inet_aton(local)) + attr(_VXLAN_LEARNING, b"\1") + attr(_VXLAN_PORT, _IANA_VXLAN_PORT)
     info = text(_INFO_KIND, "vxlan") + attr(_INFO_DATA, options)
     return Request(NEWLINK, CREATE | EXCL, _NEW + _common(name, "", mtu) + u32(_GROUP, group) + attr(_LINKINFO, info))
+
+
+def create_bond(name: str, mac: str, mtu: int, group: int, data: bytes) -> Request:
+    """A bond, down and without slaves, with these settings (`bonding`)."""
+    info = text(_INFO_KIND, "bond") + attr(_INFO_DATA, data)
+    return Request(NEWLINK, CREATE | EXCL, _NEW + _common(name, mac, mtu) + u32(_GROUP, group) + attr(_LINKINFO, info))
+
+
+def set_bond(index: int, data: bytes) -> Request:
+    """Other settings for a bond."""
+    info = text(_INFO_KIND, "bond") + attr(_INFO_DATA, data)
+    return Request(NEWLINK, 0, _IFINFO.pack(0, 0, index, 0, 0) + attr(_LINKINFO, info))
 
 
 def set_link(
@@ -205,6 +223,8 @@ def parse_link(message: bytes) -> Link:
         f"{as_text(get(_PARENT_BUS, b''))} {as_text(found[_PARENT_NAME])}" if _PARENT_NAME in found else "",
         *_stacked(kind_of, info),
         max_mtu=as_u32(get(_MAX_MTU, b"")),
+        bond=parse_options(info.get(_INFO_DATA, b"")) if kind_of == "bond" else None,
+        slave=parse_slave(info[_INFO_SLAVE_DATA]) if info.get(_INFO_SLAVE_KIND) == b"bond\0" and _INFO_SLAVE_DATA in info else None,
     )
 
 

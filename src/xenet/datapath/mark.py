@@ -8,9 +8,11 @@ alone and under 1 ms in company.
 
 import re
 
+import msgspec
+
 from xenet.datapath.links import Link
 from xenet.model.guests import GuestKind
-from xenet.plan.view import PortView
+from xenet.plan.view import BondView, PortView
 
 LIVE = 0x58454E01
 DEAD = 0x58454E02
@@ -20,6 +22,7 @@ HOST_MAC = "fe:ff:ff:ff:ff:ff"
 """The host's end of every VIF, as in XenServer: higher than any other, so a bridge never takes it for its own."""
 
 _DEVICE = re.compile(r"(vif|tap)\d+\.(\d+)\Z")
+_ASKED = tuple(name for name in BondView.__struct_fields__ if name not in ("slaves", "mac", "whole"))
 
 
 def switch_alias(network: str, uplink: str = "") -> str:
@@ -33,6 +36,21 @@ def port_alias(port: PortView) -> str:
 
 def limiter_alias(port: PortView) -> str:
     return f"xenet limits={port.device} vif={port.vif}"
+
+
+def bond_alias(bond: BondView) -> str:
+    """What a bond was asked for: not all of it has a place in the kernel, and delays are rounded there."""
+    return " ".join(["xenet", *(f"{name}={getattr(bond, name)}" for name in _ASKED)])
+
+
+def asked_of(link: Link) -> BondView | None:
+    """What a bond of ours in service was asked for, yet without slaves and MAC; None for any other device."""
+    if link.group != LIVE or link.kind != "bond":
+        return None
+    try:
+        return msgspec.convert({**words(link.alias), "slaves": (), "mac": ""}, BondView, strict=False)
+    except msgspec.ValidationError:
+        return None
 
 
 def words(alias: str) -> dict[str, str]:
@@ -72,7 +90,7 @@ def is_remnant(link: Link) -> bool:
         return link.group in (DEAD, DOOMED)
     if is_switch(link) or limited_by(link):
         return False
-    if link.kind in ("vlan", "vxlan"):
+    if link.kind in ("vlan", "vxlan", "bond"):
         return not link.master
     return port_view(link) is None or not link.master
 

@@ -94,15 +94,17 @@ REMOVE = f"add table {TABLE}\ndelete table {TABLE}\n"
 """Whether it is there or not."""
 
 
-def load(script: str) -> None:
-    """Carry out commands of nft in the calling thread's network namespace: all, at one moment, or none. Raises Refused."""
+def load(script: str, who: str = "a locked VIF", family: str = "bridge") -> None:
+    """Carry out commands of nft in the calling thread's network namespace: all, at one moment, or none. Raises Refused, which says who needs
+    it."""
     try:
         done = subprocess.run(["nft", "-f", "-"], input=script, capture_output=True, text=True, check=False)
     except FileNotFoundError:
-        raise Refused("a locked VIF needs the program nft (Debian: apt-get install nftables)") from None
+        raise Refused(f"{who} needs the program nft (Debian: apt-get install nftables)") from None
     if done.returncode:
         said = done.stderr.strip().partition("\n")[0]
-        raise Refused(f"a locked VIF needs nftables with the bridge family (module nf_tables, CONFIG_NF_TABLES_BRIDGE); nft says: {said}")
+        needed = f"nftables with the {family} family (module nf_tables, CONFIG_NF_TABLES_{family.upper()})"
+        raise Refused(f"{who} needs {needed}; nft says: {said}")
 
 
 @cache

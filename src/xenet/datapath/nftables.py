@@ -1,4 +1,4 @@
-"""What xenet reads of nftables by netlink: the elements of the sets in its table, and the table's layout, that is all that is no element.
+"""What xenet reads of nftables by netlink: the elements of the sets in its table, and its tables' layouts, that is all that is no element.
 
 Written is by `nft`, which knows how a rule becomes the kernel's expressions; read is by netlink, as the kernel's own words can be compared
 byte by byte, and come as notifications, too.
@@ -15,7 +15,9 @@ from xenet.plan.lock import IPV4, LOCKED, MACS, SETS, TABLE, Span
 
 NETLINK_NETFILTER, NEWS = 12, 7
 """The protocol, and its group NFNLGRP_NFTABLES."""
-_SUBSYSTEM, _BRIDGE = 10 << 8, 7
+FENCE = "xenet_"
+"""What the names of the tables of fences begin with; a bond's device follows."""
+_SUBSYSTEM, BRIDGE, NETDEV = 10 << 8, 7, 5
 _GETTABLE, _GETCHAIN, _GETRULE, _GETSET = 1, 4, 7, 10
 _NEWSETELEM, _GETSETELEM, _DELSETELEM, _NEWGEN = 12, 13, 14, 15
 _TABLE_FLAGS, _CHAIN, _CHAIN_PARTS, _RULE_CHAIN, _EXPRESSIONS, _SET, _SET_PARTS = 2, 3, (4, 5, 7, 10), 2, 4, 2, (3, 5)
@@ -39,8 +41,8 @@ class Element(NamedTuple):
     span: Span
 
 
-def ask(kind: int, *attrs: bytes) -> Request:
-    return Request(_SUBSYSTEM | kind, 0, _GENERIC.pack(_BRIDGE, 0, 0) + b"".join(attrs))
+def ask(kind: int, *attrs: bytes, family: int = BRIDGE) -> Request:
+    return Request(_SUBSYSTEM | kind, 0, _GENERIC.pack(family, 0, 0) + b"".join(attrs))
 
 
 def is_of_elements(kind: int) -> bool:
@@ -52,11 +54,22 @@ def adds(kind: int) -> bool:
     return kind & 0xFF == _NEWSETELEM
 
 
-def is_ours(kind: int, message: bytes) -> bool:
-    """Whether a notification concerns the table of this name of the bridge family. The table's name is attribute 1 of all."""
-    if kind >> 8 != _SUBSYSTEM >> 8 or kind & 0xFF == _NEWGEN or message[16] != _BRIDGE:
-        return False
-    return as_text(attributes(message, _START).get(1, b"")) == _NAME_OF_TABLE
+def is_ours(kind: int, message: bytes, family: int = BRIDGE, table: str = _NAME_OF_TABLE) -> bool:
+    """Whether a notification concerns the table of this name. It is attribute 1 of all."""
+    return table == _table(kind, message, family)
+
+
+def fenced(kind: int, message: bytes) -> str:
+    """The bond whose fence a notification concerns; empty for any other."""
+    table = _table(kind, message, NETDEV)
+    return table.removeprefix(FENCE) if table.startswith(FENCE) else ""
+
+
+def _table(kind: int, message: bytes, family: int) -> str:
+    """Of this family; empty for others."""
+    if kind >> 8 != _SUBSYSTEM >> 8 or kind & 0xFF == _NEWGEN or message[16] != family:
+        return ""
+    return as_text(attributes(message, _START).get(1, b""))
 
 
 def elements_in(message: bytes) -> Iterator[Element]:
@@ -96,27 +109,37 @@ def dump_elements(socket: Socket) -> list[bytes] | None:
 
 
 def _has_table(socket: Socket) -> bool:
+    return any(is_ours(_SUBSYSTEM, message) for message in _tables(socket, BRIDGE))
+
+
+def _tables(socket: Socket, family: int) -> list[bytes]:
+    """All tables of a family; none where the kernel has no nftables or no such family."""
     try:
-        return any(is_ours(_SUBSYSTEM, message) for message in socket.dump(ask(_GETTABLE)))
+        return socket.dump(ask(_GETTABLE, family=family))
     except NetlinkError as error:
         if error.errno not in (errno.ENOENT, errno.EOPNOTSUPP, errno.EINVAL):
             raise
-        return False
+        return []
 
 
-def dump_layout(socket: Socket) -> Layout:
+def dump_fences(socket: Socket) -> dict[str, Layout]:
+    """The layout of each bond's fence. Raises NetlinkError."""
+    bonds = [bond for message in _tables(socket, NETDEV) if (bond := fenced(_SUBSYSTEM, message))]
+    return {bond: dump_layout(socket, NETDEV, f"{FENCE}{bond}") for bond in bonds}
+
+
+def dump_layout(socket: Socket, family: int = BRIDGE, table: str = _NAME_OF_TABLE) -> Layout:
     """Flags, chains with their hooks, rules in their order, sets: what must be as it was made. Raises NetlinkError."""
+
+    def dump(kind: int) -> Iterator[dict[int, bytes]]:
+        messages = socket.dump(ask(kind, family=family))
+        return (attributes(message, _START) for message in messages if is_ours(_SUBSYSTEM, message, family, table))
+
     return frozenset(
         (
-            *(("table", said.get(_TABLE_FLAGS)) for said in _of_ours(socket, _GETTABLE)),
-            *(("chain", said.get(_CHAIN), *map(said.get, _CHAIN_PARTS)) for said in _of_ours(socket, _GETCHAIN)),
-            *(("set", said.get(_SET), *map(said.get, _SET_PARTS)) for said in _of_ours(socket, _GETSET)),
-            *(("rule", number, said.get(_RULE_CHAIN), said.get(_EXPRESSIONS)) for number, said in enumerate(_of_ours(socket, _GETRULE))),
+            *(("table", said.get(_TABLE_FLAGS)) for said in dump(_GETTABLE)),
+            *(("chain", said.get(_CHAIN), *map(said.get, _CHAIN_PARTS)) for said in dump(_GETCHAIN)),
+            *(("set", said.get(_SET), *map(said.get, _SET_PARTS)) for said in dump(_GETSET)),
+            *(("rule", number, said.get(_RULE_CHAIN), said.get(_EXPRESSIONS)) for number, said in enumerate(dump(_GETRULE))),
         )
     )
-
-
-def _of_ours(socket: Socket, kind: int) -> Iterator[dict[int, bytes]]:
-    for message in socket.dump(ask(kind)):
-        if is_ours(_SUBSYSTEM, message):
-            yield attributes(message, _START)

@@ -46,7 +46,7 @@ def _facts(table: Table, ioctl: socket.socket, link: Link) -> NIC:
     path = _pci(_parent(link))
     return NIC(
         device=link.name,
-        mac=link.mac,
+        mac=link.slave.mac if link.slave else link.mac,
         mtu=link.mtu,
         max_mtu=link.max_mtu,
         carrier=link.carrier and link.up,

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from xenet.datapath.addresses import LINK, add_address, add_route, remove_address, remove_route
 from xenet.datapath.advertisements import refuse_advertisements
 from xenet.datapath.batch import Refused, failure_of
+from xenet.datapath.bonds import Bonds
 from xenet.datapath.kernel import Kernel
 from xenet.datapath.links import EUI64, Link, create_bridge, set_link
 from xenet.datapath.mark import LIVE, is_ours, is_remnant, port_view, switch_alias, words
@@ -34,10 +35,11 @@ _ANY_MTU = 65535
 class Switches:
     """Raises Refused for what is not ours or not there, NetlinkError for what the kernel refuses."""
 
-    def __init__(self, kernel: Kernel) -> None:
+    def __init__(self, kernel: Kernel, bonds: Bonds) -> None:
         self._kernel = kernel
         self._vlans = VLANs(kernel)
         self._tunnels = Tunnels(kernel)
+        self._bonds = bonds
 
     def create(self, step: CreateSwitch) -> None:
         """A bridge of ours that is there already, half-made or whole, is brought to what is wanted."""
@@ -117,8 +119,6 @@ class Switches:
         """The bridge's alias names the NIC before the NIC joins: one that joined is never taken for an administrator's."""
         bridge, want = self._kernel.own(step.bridge), step.uplink
         nic = self._device(want)
-        if nic is None:
-            raise Refused(f"there is no NIC {want.device}")
         if nic.mtu != want.mtu:  # many a driver resets its NIC for this
             self._resize(nic, want.mtu)
         self._quieten(nic.index, want.mtu)
@@ -137,16 +137,20 @@ class Switches:
             raise Refused(f"{nic.name} does not take MTU {mtu}: {error.strerror}") from error
         self._kernel.drain()
 
-    def _device(self, want: UplinkView) -> Link | None:
-        """The NIC, or the device that stands for the VLAN or the tunnel, made where it is not there."""
-        if want.vlan:
-            return self._vlans.ensure(want)
+    def _device(self, want: UplinkView) -> Link:
+        """The NIC, or the device that stands for the VLAN, the bond or the tunnel, made where it is not there."""
+        nic = self._made(want) if want.made else self._kernel.table.link(want.device)
+        if nic is None:
+            raise Refused(f"there is no NIC {want.device}")
+        if want.made:
+            return nic
+        self._check_free(nic)
+        return self._bonds.free(nic)
+
+    def _made(self, want: UplinkView) -> Link | None:
         if want.tunnel:
             return self._tunnels.ensure(want, want.tunnel)
-        nic = self._kernel.table.link(want.device)
-        if nic:
-            self._check_free(nic)
-        return nic
+        return self._bonds.ensure(want, want.bond) if want.bond else self._vlans.ensure(want)
 
     def _check_free(self, nic: Link) -> None:
         if is_ours(nic):
@@ -174,7 +178,9 @@ class Switches:
         bridge, nic = self._kernel.own(step.bridge), self._kernel.table.link(step.device)
         if words(bridge.alias).get("uplink") != step.device:
             return  # not there, or there by somebody else's doing
-        if nic and step.made and is_ours(nic):
+        if nic and step.slaves:
+            self._bonds.remove(nic)
+        elif nic and step.made and is_ours(nic):
             self._kernel.delete_together([nic.index])
         elif nic and nic.master == bridge.index:
             self._kernel.run(set_link(nic.index, master=0))

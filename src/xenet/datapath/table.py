@@ -5,7 +5,7 @@ is built anew only when its bridge, one of its ports, its addresses or its route
 """
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import msgspec
 
@@ -15,8 +15,9 @@ from xenet.datapath.mark import is_ours, is_remnant, is_switch, limited_by, port
 from xenet.datapath.netlink import DELADDR, DELLINK, DELROUTE, NEWADDR, NEWLINK, NEWROUTE
 from xenet.datapath.shaping import KINDS, Shaping
 from xenet.datapath.tc import bucket_for
-from xenet.model.hidden import Lease
-from xenet.plan.view import LockView, PortView, Settings, SwitchView, TunnelView, UplinkView, VLANView
+from xenet.datapath.uplinks import bond_links, is_bond, uplink_view
+from xenet.model.hidden import BondLinks, Lease
+from xenet.plan.view import LockView, PortView, Settings, SwitchView
 
 
 class Table:
@@ -32,10 +33,11 @@ class Table:
         """Bridges of others."""
         self._remnants: set[int] = set()
         self._limiters: set[int] = set()
+        self._bonds: set[int] = set()
         self._reshaped: set[int] = set()
         """Devices with news of buckets and redirections: whose limits these are is known once the devices' own news are decoded."""
         self._relocked: set[str] = set()
-        """Names of ports with news of their locks."""
+        """Names of ports with news of their locks, and of bonds with news of their fences."""
         self.lock_of: Callable[[str, str], LockView | None] = lambda device, mac: None
         """What a port, by its name and its guest's MAC, is locked to."""
         self.settings_of: Callable[[Link, Settings], Settings] = lambda link, asked: asked
@@ -43,6 +45,8 @@ class Table:
         self.forget_settings: Callable[[int, bool], bool] = lambda index, gone: False
         """There are news of a device, or it is gone; whether anything of it was known to `settings_of`."""
         self._heeded: dict[str, Mapping[str, Settings]] = {}
+        self.ear_of: Callable[[str, Sequence[str]], str] = lambda bond, slaves: ""
+        """The slave that listens for all in the fence of this bond with these slaves; empty where there is no whole one."""
         self.shaping = Shaping()
         self.peers: dict[int, frozenset[str]] = {}
         """ifindex of a tunnel's device -> the addresses of its peers."""
@@ -142,7 +146,7 @@ class Table:
                 self._touch(self._names[name])
 
     def relock(self, ports: Iterable[str]) -> None:
-        """There are news of these ports' locks."""
+        """There are news of these ports' locks, these bonds' fences."""
         self._relocked |= set(ports)
 
     def mesh(self, index: int, peers: Iterable[str]) -> None:
@@ -188,6 +192,7 @@ class Table:
         self._foreign.discard(old.index)
         self._remnants.discard(old.index)
         self._limiters.discard(old.index)
+        self._bonds.discard(old.index)
 
     def _note(self, link: Link) -> None:
         if link.master:
@@ -199,6 +204,8 @@ class Table:
                 self._switches.add(link.index)
             elif limited_by(link):
                 self._limiters.add(link.index)
+            elif is_bond(link):
+                self._bonds.add(link.index)
             if is_remnant(link):
                 self._remnants.add(link.index)
         elif link.kind == "bridge":
@@ -219,6 +226,8 @@ class Table:
                 self._touched.add(link.name)
             if master := self._links.get(link.master):
                 self._touched.add(master.name)
+                if is_bond(master):
+                    self._touch(master.index)
             if port := self._names.get(limited_by(link)):
                 self._touch(port)
 
@@ -262,6 +271,15 @@ class Table:
         self.settle()
         return [self._links[index] for index in self._members.get(master, ())]
 
+    def bonds(self) -> list[Link]:
+        """Our bonds in service."""
+        self.settle()
+        return [self._links[index] for index in self._bonds]
+
+    def bond_links(self) -> list[BondLinks]:
+        """The links of these, by name."""
+        return sorted((bond_links(self, link) for link in self.bonds()), key=lambda links: links.device)
+
     def switches(self) -> dict[str, SwitchView]:
         """Our switches, and what of others' is ours, by name."""
         self.settle()
@@ -304,25 +322,13 @@ class Table:
             mac=link.mac,
             mtu=link.mtu,
             up=link.up,
-            uplink=self._uplink(nic, asked) if nic and nic.index in members else None,
+            uplink=uplink_view(self, nic, asked) if nic and nic.index in members else None,
             ports=ports,
             addresses=tuple(sorted(address.cidr for address in self._global(link.index) if not (autoconf and address.advertised))),
             routes=tuple(sorted(route.view for route in self.routes.get(link.index, ()) if not (router and route.advertised))),
             advertisements=link.advertisements,
             ethtool=self.settings_of(link, asked.get(link.name, {})),
         )
-
-    def _uplink(self, nic: Link, asked: Mapping[str, Settings]) -> UplinkView:
-        nics = [nic, *self.members(nic.index)]
-        told = {link.name: self.settings_of(link, asked[link.name]) for link in nics if link.name in asked}
-        view = UplinkView(nic.name, nic.mtu, nic.up, ethtool=told)
-        if not is_ours(nic):
-            return view
-        if nic.kind == "vxlan":
-            tunnel = TunnelView("vxlan", nic.tag, nic.local, tuple(sorted(self.peers.get(nic.index, ()))))
-            return msgspec.structs.replace(view, tunnel=tunnel)
-        below = self._links.get(nic.peer)
-        return msgspec.structs.replace(view, vlan=VLANView(below.name, nic.tag) if below else None)
 
     def _global(self, index: int) -> list[Address]:
         return [address for address in self.addresses.get(index, {}).values() if address.scope == GLOBAL]

@@ -26,7 +26,7 @@ from xenet.plan.steps import (
     Step,
     StopGuest,
 )
-from xenet.plan.view import GuestView, HostView, PortView, SwitchView, UplinkView, same_device
+from xenet.plan.view import GuestView, HostView, PortView, SwitchView, UplinkView, nics_of, same_device
 
 TOLD = "what its driver shall do"
 Pair = tuple[SwitchView | None, SwitchView | None]
@@ -76,9 +76,10 @@ def _on_vlan(switch: SwitchView | None) -> bool:
     return switch is not None and switch.uplink is not None and switch.uplink.vlan is not None
 
 
-def _lent(want: SwitchView | None, borrowed: Mapping[str, tuple[str, ...]]) -> tuple[str, ...]:
-    """The addresses that a switch's uplink still holds itself."""
-    return borrowed.get(want.uplink.device, ()) if want and want.uplink else ()
+def _lent(want: SwitchView | None, borrowed: Mapping[str, tuple[str, ...]]) -> list[tuple[str, str]]:
+    """The addresses that a switch's uplink, or a slave of its bond, still holds itself, each with its device."""
+    devices = nics_of(want.uplink) if want and want.uplink else ()
+    return [(device, address) for device in devices for address in borrowed.get(device, ())]
 
 
 def _delete(have: SwitchView) -> Step:
@@ -115,8 +116,8 @@ def _take_down(want: SwitchView | None, have: SwitchView | None) -> Iterator[Ste
         if want is None or address not in want.addresses:
             yield RemoveAddress(object=have.network, reason="no PIF has it", device=have.bridge, address=address)
     if have.uplink and (want is None or want.uplink is None or (want.uplink.device, want.uplink.vlan) != (have.uplink.device, have.uplink.vlan)):
-        device, made = have.uplink.device, have.uplink.made
-        yield DetachUplink(object=have.network, reason="its PIF is not plugged", bridge=have.bridge, device=device, made=made)
+        device, made, slaves = have.uplink.device, have.uplink.made, have.uplink.bond.slaves if have.uplink.bond else ()
+        yield DetachUplink(object=have.network, reason="its PIF is not plugged", bridge=have.bridge, device=device, made=made, slaves=slaves)
 
 
 def _build(want: SwitchView, have: SwitchView | None, borrowed: Mapping[str, tuple[str, ...]]) -> Iterator[Step]:
@@ -143,10 +144,11 @@ def _join(want: SwitchView, uplink: UplinkView, have: SwitchView | None, borrowe
     current = have.uplink if have else None
     if current != uplink:
         told = current is not None and msgspec.structs.replace(current, ethtool=uplink.ethtool) == uplink
-        reason, now = TOLD if told else "the network's PIF here", current.ethtool if current else {}
-        yield AttachUplink(object=want.network, reason=reason, bridge=want.bridge, uplink=uplink, ethtool=now)
-    for address in _lent(want, borrowed):
-        yield RemoveAddress(object=want.network, reason="a port has no address of its own", device=uplink.device, address=address)
+        reason, ethtool = TOLD if told else "the network's PIF here", current.ethtool if current else {}
+        now = current.bond if current and current.device == uplink.device else None
+        yield AttachUplink(object=want.network, reason=reason, bridge=want.bridge, uplink=uplink, ethtool=ethtool, bond=now)
+    for device, address in _lent(want, borrowed):
+        yield RemoveAddress(object=want.network, reason="a port has no address of its own", device=device, address=address)
 
 
 def _put_in(want: SwitchView, have: SwitchView | None, moves: Mapping[str, PortView]) -> Iterator[Step]:

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from xenet.plan.view import GuestView, HostView, PortView, SwitchView
+from xenet.plan.view import GuestView, HostView, PortView, SwitchView, nics_of
 
 V = TypeVar("V")
 _PARTS = frozenset({"bridge", "ports", "uplink"})
@@ -64,12 +64,17 @@ def _uplink(want: SwitchView, have: SwitchView) -> Iterator[Drift]:
             yield Drift("network", want.network, want.bridge, "uplink", one.device if one else "", other.device if other else "")
         return
     for name, (mine, yours) in _fields(one, other):
-        yield Drift("network", want.network, want.bridge, f"uplink {name}", mine, yours)
+        if name == "bond" and one.bond and other.bond:
+            rows = ((f"bond {part}", texts) for part, texts in _fields(one.bond, other.bond))
+            yield from (Drift("network", want.network, want.bridge, f"uplink {part}", *texts) for part, texts in rows)
+        else:
+            yield Drift("network", want.network, want.bridge, f"uplink {name}", mine, yours)
 
 
 def _lent(want: SwitchView, borrowed: Mapping[str, tuple[str, ...]]) -> Iterator[Drift]:
     """Addresses that an uplink still holds itself."""
-    if want.uplink and (addresses := borrowed.get(want.uplink.device)):
+    devices = nics_of(want.uplink) if want.uplink else ()
+    if addresses := tuple(address for device in devices for address in borrowed.get(device, ())):
         yield Drift("network", want.network, want.bridge, "uplink addresses", "", _text(addresses))
 
 

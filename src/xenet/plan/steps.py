@@ -8,11 +8,12 @@ from typing import ClassVar
 
 import msgspec
 
+from xenet.plan.bond_commands import bond_commands
 from xenet.plan.ethtool import commands as ethtool_commands
 from xenet.plan.ethtool import to_tell
 from xenet.plan.limit import burst_of, limiter_of, queue_of
 from xenet.plan.lock import commands, elements
-from xenet.plan.view import AdvertisementsView, GuestView, LockView, PortView, RouteView, Settings, SwitchView, UplinkView
+from xenet.plan.view import AdvertisementsView, BondView, GuestView, LockView, PortView, RouteView, Settings, SwitchView, UplinkView
 
 
 class Step(msgspec.Struct, frozen=True, kw_only=True):
@@ -84,23 +85,28 @@ class DeleteSwitch(Step, frozen=True, kw_only=True):
 
 class AttachUplink(Step, frozen=True, kw_only=True):
     """Put the NIC into the bridge, up, with its MTU and without addresses of its own; also mends a NIC that is there already.
-    The device of a VLAN or a tunnel is made, where it is not there. Then the drivers are told."""
+    The device of a VLAN, a bond or a tunnel is made, where it is not there; a bond gets its slaves and settings. Then the drivers are told."""
 
     bridge: str
     uplink: UplinkView
     ethtool: Mapping[str, Settings] = {}
     """What the NICs' drivers were told until then, those that somebody looked at."""
+    bond: BondView | None = None
+    """The bond as it is until then, where it is there."""
 
     @property
     def text(self) -> str:
         told = (text for nic, settings in self.uplink.ethtool.items() for text in _told(nic, settings, self.ethtool.get(nic)))
-        return _all(*_made(self.uplink), f"ip link set {self.uplink.device} mtu {self.uplink.mtu} master {self.bridge} up", *told)
+        made = _made(self.uplink, self.bond)
+        return _all(*made, f"ip link set {self.uplink.device} mtu {self.uplink.mtu} master {self.bridge} up", *told)
 
 
-def _made(uplink: UplinkView) -> Iterator[str]:
+def _made(uplink: UplinkView, now: BondView | None) -> Iterator[str]:
     device, vlan, tunnel = uplink.device, uplink.vlan, uplink.tunnel
     if vlan:
         yield f"ip link add link {vlan.parent} name {device} type vlan id {vlan.tag}"
+    if uplink.bond:
+        yield from bond_commands(device, uplink.bond, now)
     if tunnel:
         yield f"ip link add {device} type vxlan id {tunnel.key} local {tunnel.local} dstport 4789"
         for peer in tunnel.peers:
@@ -108,15 +114,18 @@ def _made(uplink: UplinkView) -> Iterator[str]:
 
 
 class DetachUplink(Step, frozen=True, kw_only=True):
-    """Out of the bridge; a device that was made for it is deleted."""
+    """Out of the bridge; a device that was made for it is deleted, and a bond's slaves are up again with their own MACs."""
 
     bridge: str
     device: str
     made: bool = False
+    slaves: tuple[str, ...] = ()
+    """Of a bond."""
 
     @property
     def text(self) -> str:
-        return f"ip link del {self.device}" if self.made else f"ip link set {self.device} nomaster"
+        up = (f"ip link set {slave} up" for slave in self.slaves)
+        return _all(f"ip link del {self.device}", *up) if self.made else f"ip link set {self.device} nomaster"
 
 
 class CreatePort(Step, frozen=True, kw_only=True):

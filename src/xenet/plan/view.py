@@ -88,6 +88,8 @@ class BondView(msgspec.Struct, frozen=True):
     """The aggregation key, 0: the datapath's choice."""
     lacp_fallback: bool = True
     """Without a partner that speaks LACP, one slave carries everything."""
+    whole: bool = True
+    """Observed, False: somebody changed a setting of it, or what keeps its own frames from coming back."""
 
 
 class TunnelView(msgspec.Struct, frozen=True):
@@ -123,6 +125,11 @@ class UplinkView(msgspec.Struct, frozen=True):
 
     ethtool: Mapping[str, Settings] = {}
     """By NIC: the device itself, or each slave of the bond."""
+
+
+def nics_of(uplink: UplinkView) -> tuple[str, ...]:
+    """The devices that frames of this uplink come in by, itself first."""
+    return (uplink.device, *(uplink.bond.slaves if uplink.bond else ()))
 
 
 class RouteView(msgspec.Struct, frozen=True, order=True):
