@@ -9,6 +9,7 @@ import asyncio
 import logging
 import os
 import socket
+import time
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 
@@ -62,12 +63,15 @@ class Announcer:
         self._mouths: dict[str, Mouth] = {}
         """By the host's device."""
         self._repeats: dict[str, asyncio.TimerHandle] = {}
+        self.spoken: dict[str, int] = {}
+        """When each was first announced, in nanoseconds of time.time_ns."""
 
     def get_ready(self, ports: Sequence[PortView]) -> None:
         """These are the ports of VMs that may come here next; those of others are let go."""
         devices = {port.device for port in ports}
         for device in self._mouths.keys() - devices - self._repeats.keys():
             self._mouths.pop(device).close()
+            self.spoken.pop(device, None)
         for port in ports:
             with suppress(OSError):  # it will be tried again when it is needed
                 self._mouth(port)
@@ -94,6 +98,7 @@ class Announcer:
             if mouth := self._mouth(port):
                 nic = f"eth{port.index}"
                 mouth.say(nic, announcement(port.mac, mouth.addresses(nic)))
+                self.spoken.setdefault(port.device, time.time_ns())
         except OSError as error:
             log.debug("%s cannot be announced: %s", port.device, error)
         if pauses:

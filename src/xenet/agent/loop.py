@@ -6,6 +6,7 @@ the server said last, and the loop tries to reach it again.
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable, Mapping
 from enum import Enum
 from pathlib import Path
@@ -13,13 +14,13 @@ from typing import TypeAlias
 
 import msgspec
 
-from xenet.agent.announce import Announcer
 from xenet.agent.door import Door
 from xenet.agent.failover import Announce, follow_links
 from xenet.agent.given import Given
 from xenet.agent.guard import Answers, Guard
 from xenet.agent.keeper import Keeper
 from xenet.agent.look import TOPICS, look
+from xenet.agent.moves import Moves
 from xenet.agent.replica import OutOfStep, Replica
 from xenet.agent.unusable import complaints
 from xenet.link.channel import Channel, connect
@@ -48,6 +49,7 @@ class Wake(Enum):
     AUDIT = "time for a full dump"
     LOST = "the server is gone"
     LEASE = "a DHCP server has answered, or has not"
+    MOVED = "a VM has come for good"
     GATEWAY = "the gateway has answered, or has not"
 
 
@@ -66,7 +68,7 @@ class Loop:
         heard: Callable[[Replica], None] = lambda replica: None,
         state: Path | None = None,
         answers: Answers | None = None,
-        announcer: Announcer | None = None,
+        moves: Moves | None = None,
         announce: Announce | None = None,
     ) -> None:
         self.keeper = keeper
@@ -76,7 +78,8 @@ class Loop:
         """Called with what the server said before the host is made so."""
         self.given = Given(state, keeper.replica, keeper.datapath.advertised, lambda: self._wake(Wake.LEASE))
         self.door = Door(link)
-        self.announcer = announcer
+        self.moves = moves or Moves(keeper.replica, lambda vm: None)
+        self.moves.changed = lambda: self._wake(Wake.MOVED)
         self.guard = Guard(answers, lambda: self._wake(Wake.GATEWAY))
         self._announce = announce
         self._port = 0
@@ -106,8 +109,7 @@ class Loop:
             for timer in self._timers.values():
                 timer.cancel()
             self.guard.close()
-            if self.announcer:
-                self.announcer.close()
+            self.moves.close()
             await self.given.close()
 
     # --- what comes in -----------------------------------------------------------------------------
@@ -161,14 +163,14 @@ class Loop:
 
     def _turn(self, batch: list[Item]) -> None:
         """Take all that has come, act once, report; what nobody waits for comes last."""
-        told = [self._take(item) for item in batch]
+        began, told = time.time_ns(), [self._take(item) for item in batch]
         if any(told):
             self.heard(self.keeper.replica)
         self._plan_ahead(self.keeper.converge())
         follow_links(self.keeper.datapath, self._announce)
         if any(told):
             self.given.follow()
-            self._get_ready()
+            self.moves.follow(self.keeper.wanted(), began)
         self._open_door(any(told))
         self._report(any(told))
         for item in batch:
@@ -219,11 +221,6 @@ class Loop:
             self._after(Wake.REAP, REAP_AFTER)  # what a killed agent left
         return True
 
-    def _get_ready(self) -> None:
-        if self.announcer:
-            switches = self.keeper.wanted().switches.values()
-            self.announcer.get_ready([port for switch in switches for port in switch.ports.values() if port.moving])
-
     def _open_door(self, told: bool) -> None:
         """Have the API answer on the management address, now that it is there and the guard has no doubt."""
         reach = reach_of(self.keeper.replica.state, self.keeper.replica.host)
@@ -248,8 +245,9 @@ class Loop:
         if self._channel and self.keeper.replica.told and (told or news):
             known = {name: None for name in ("nics", "bonds", "bridges", "leases", "leases6") if getattr(now, name) == getattr(said, name)}
             self._channel.send(msgspec.structs.replace(now, **known))
-            self._said = now
+            self._said = msgspec.structs.replace(now, heard=())
             self.guard.reported()
+            self.moves.told()
         if told:
             self.converged.set()
 
@@ -257,9 +255,10 @@ class Loop:
         """The host as it is, in full."""
         keeper, given = self.keeper, self.given
         failures = {**keeper.failures, **self.guard.failures(), **self.door.failures, **given.failures()}
-        pending = tuple(sorted(given.waiting() | self.guard.waiting()))
+        pending = tuple(sorted(given.waiting() | self.guard.waiting() | self.moves.waiting()))
         bonds, bridges = tuple(keeper.datapath.bonds()), tuple(keeper.datapath.bridges())
-        return Report(keeper.replica.state.revision, failures, keeper.facts(), given.leases(), given.leases6(), pending, bonds, bridges)
+        leases = (given.leases(), given.leases6())
+        return Report(keeper.replica.state.revision, failures, keeper.facts(), *leases, pending, bonds, bridges, self.moves.heard)
 
     def _log_failures(self, failures: Mapping[str, str], told: bool) -> None:
         """Each once. What fails as drift is mended must fail twice: of a device that somebody deletes the kernel first says that it is down,
@@ -286,7 +285,7 @@ class Loop:
         keeper.look_again()
         self._after(Wake.NEWS, 0)  # what that found amiss is mended next
         if self._channel and keeper.replica.told:
-            self._said = self._now()
+            self._said = msgspec.structs.replace(self._now(), heard=())
             self._channel.send(self._said)
 
     def _look_up(self, ask: Ask) -> list[dict[str, str]]:

@@ -14,10 +14,10 @@ from pathlib import Path
 
 import msgspec
 
-from xenet.agent.announce import Announcer
 from xenet.agent.arp import gateway_answers
 from xenet.agent.keeper import Keeper
 from xenet.agent.loop import Loop
+from xenet.agent.moves import Moves
 from xenet.agent.namespace import enter_netns
 from xenet.agent.replica import Replica
 from xenet.agent.resolver import ResolvConf
@@ -137,8 +137,8 @@ def hello_of(settings: Settings, identity: str, backend: str, checkpoint: Checkp
 
 async def serve(settings: Settings, replica: Replica, datapath: Datapath, guests: Guests, backend: str, checkpoint: Checkpoint) -> None:
     """Run until SIGTERM or SIGINT. Raises InUse when a take-over had to be given back."""
-    announcer = Announcer(guests.netns)
-    keeper = Keeper(replica, datapath, guests, settings.nics, announcer.announce)
+    moves = Moves(replica, guests.netns)
+    keeper = Keeper(replica, datapath, guests, settings.nics, moves.announce)
     hello = partial(hello_of, settings, host_uuid(settings.state), backend, checkpoint)
     answers, tell = (None, None) if settings.datapath == "fake" else (gateway_answers, announce)
     notes = (HandsOff(settings.state / "hands-off.json").note, ResolvConf(settings.state / "resolv.conf", settings.resolv_conf).follow)
@@ -147,7 +147,7 @@ async def serve(settings: Settings, replica: Replica, datapath: Datapath, guests
         for note_it in notes:
             note_it(replica)
 
-    loop = Loop(keeper, settings.link, hello, heard, settings.state, answers, announcer, tell)
+    loop = Loop(keeper, settings.link, hello, heard, settings.state, answers, moves, tell)
     running = asyncio.create_task(loop.run())
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, running.cancel)

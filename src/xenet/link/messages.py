@@ -4,7 +4,7 @@ from typing import Any
 
 import msgspec
 
-from xenet.model.hidden import NIC, BondLinks, Edit, ForeignBridge, Lease
+from xenet.model.hidden import NIC, BondLinks, Edit, ForeignBridge, Heard, Lease
 from xenet.model.types import Ref
 
 REPLICATED = frozenset({"pool", "host", "host_facts", "network", "PIF", "Bond", "VLAN", "tunnel", "VIF", "VM"})
@@ -35,6 +35,8 @@ class Report(msgspec.Struct, frozen=True, tag=True):
     pending: tuple[str, ...] = ()
     bonds: tuple[BondLinks, ...] | None = None
     bridges: tuple[ForeignBridge, ...] | None = None
+    heard: tuple[Heard, ...] = ()
+    """Of the VIFs of VMs that have moved since the last report."""
 
 
 class Answer(msgspec.Struct, frozen=True, tag=True):

@@ -18,6 +18,34 @@ class Edit(msgspec.Struct, frozen=True):
     after: Mapping[str, Any] | None
 
 
+class Frame(msgspec.Struct, frozen=True, array_like=True):
+    """When a frame was heard (nanoseconds since the epoch, 0: that is not known), and a digest of its beginning."""
+
+    time: int
+    digest: int
+
+
+class Heard(msgspec.Struct, frozen=True):
+    """What a host heard of the frames to a VIF while its VM moved; times in nanoseconds since the epoch."""
+
+    vif: str
+    """The VIF's uuid."""
+    coming: bool
+    """True on the host that the VM came to."""
+    seen: tuple[Frame, ...] = ()
+    """On their way to the guest: at the uplink, and at the port that it left."""
+    old: tuple[Frame, ...] = ()
+    """At the guest, by the NIC that it had before."""
+    new: tuple[Frame, ...] = ()
+    since: int = 0
+    until: int = 0
+    switched: int = 0
+    """When the switch-over began."""
+    announced: int = 0
+    whole: bool = True
+    """False where some were missed."""
+
+
 Mercy = Annotated[Literal["undo", "skip", "wait"], EnumName("operation_mercy")]
 """What the failure of a host means for the operation that waits for it: it fails and is undone; the host is waited for no longer, since it
 makes up for it by itself once it can; or it is waited for until the time is over, and then no longer."""
@@ -67,6 +95,8 @@ class Operation(Record, frozen=True, kw_only=True):
     """The phases that are still to come."""
     back: Hidden[tuple[Phase, ...]] = ()
     """The phases that lead to `undo` from here."""
+    heard: Hidden[tuple[Heard, ...]] = ()
+    """Of a migration: what the hosts heard, for its result."""
     failure: Hidden[StrSet] = ()
     """On the way back: what the call fails with at the end of it."""
     result: Hidden[str] = ""

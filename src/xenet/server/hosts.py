@@ -99,7 +99,7 @@ class Hosts:
     def _take(self, host: Ref, message: FromAgent) -> None:
         if isinstance(message, Report):
             found = {name: getattr(message, name) for name in ("nics", "leases", "leases6", "bonds", "bridges")}
-            news = News(message.revision, message.failures, pending=message.pending, **found)
+            news = News(message.revision, message.failures, pending=message.pending, heard=message.heard, **found)
             self.core.reported(host, news)
             self.arrived.set()
         elif isinstance(message, Answer) and message.id in self._asked:

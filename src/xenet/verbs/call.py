@@ -219,4 +219,7 @@ def xml_result(value: Any) -> str:
     """A result as task.result shows it, on every wire: XML text."""
     if isinstance(value, tuple):
         return f"<value><array><data>{''.join(map(xml_result, value))}</data></array></value>"
+    if isinstance(value, dict):
+        members = (f"<member><name>{name}</name>{xml_result(part)}</member>" for name, part in value.items())
+        return f"<value><struct>{''.join(members)}</struct></value>"
     return f"<value>{value}</value>" if value != "" else ""

@@ -7,7 +7,7 @@ import msgspec
 from xenet.model.change import Change, Draft
 from xenet.model.classes import STORED
 from xenet.model.errors import Failure, internal
-from xenet.model.hidden import NIC, BondLinks, Edit, ForeignBridge, HostFacts, Lease, Operation, Phase
+from xenet.model.hidden import NIC, BondLinks, Edit, ForeignBridge, Heard, HostFacts, Lease, Operation, Phase
 from xenet.model.host import Host
 from xenet.model.pif import PIF
 from xenet.model.task import Task
@@ -18,8 +18,9 @@ from xenet.verbs.adopt import refresh_metrics
 from xenet.verbs.allowed import refresh_allowed
 from xenet.verbs.attach import is_live
 from xenet.verbs.bond_links import note_bonds
-from xenet.verbs.call import PATIENCE, Call, Ended, Work
+from xenet.verbs.call import PATIENCE, Call, Ended, Work, xml_result
 from xenet.verbs.management import note_address
+from xenet.verbs.measure import measured
 from xenet.verbs.tunnel import note_tunnels
 from xenet.verbs.unmanaged import note_unmanaged
 
@@ -36,6 +37,7 @@ class News(msgspec.Struct, frozen=True):
     pending: tuple[str, ...] = ()
     bonds: tuple[BondLinks, ...] | None = None
     bridges: tuple[ForeignBridge, ...] | None = None
+    heard: tuple[Heard, ...] = ()
 
 
 def take_report(call: Call, host: Ref, news: News) -> tuple[Change, list[Ended]]:
@@ -49,7 +51,8 @@ def take_report(call: Call, host: Ref, news: News) -> tuple[Change, list[Ended]]
     note_leases6(work, host, news.leases6 or {})
     _note_pifs(work, host, revision, down)
     ended = []
-    for operation in list(call.state.all(Operation)):
+    for known in list(call.state.all(Operation)):
+        operation = _note_heard(work, known, news.heard)
         if host in operation.waiting and operation.since <= revision and pending.isdisjoint(operation.objects):
             failure = _failure_of(work, operation, {**failed, **down}) if operation.mercy == "undo" else None
             ended += _fail(work, operation, failure) if failure else _advance(work, operation, (host,))
@@ -72,6 +75,11 @@ def _note_facts(work: Work, host: Ref, news: News) -> None:
     if news.bonds is not None:
         work.update(facts, bonds=news.bonds)
     note_bonds(work, host, {links.device: links for links in facts.bonds})
+
+
+def _note_heard(work: Work, operation: Operation, heard: tuple[Heard, ...]) -> Operation:
+    its = tuple(post for post in heard if ref_of(post.vif) in operation.objects)
+    return work.update(operation, heard=(*operation.heard, *its)) if its else operation
 
 
 def _without_switch(work: Work, host: Ref, failed: Mapping[Ref, str]) -> dict[Ref, str]:
@@ -148,6 +156,8 @@ def _enter(work: Work, operation: Operation, phase: Phase, then: tuple[Phase, ..
 
 
 def _end(work: Work, operation: Operation, failure: Failure | None) -> list[Ended]:
+    if operation.heard:
+        operation = msgspec.structs.replace(operation, result=xml_result(measured(operation.heard)))
     replay(work, operation.undo if failure else operation.done)
     work.delete(operation)
     for pif in filter(None, (work.state.find(PIF, ref) for ref in operation.objects)):

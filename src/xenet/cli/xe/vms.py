@@ -10,6 +10,7 @@ from xenet.cli.xe.fields_network import VIF
 from xenet.cli.xe.generic import print_rows
 from xenet.cli.xe.grammar import Misuse
 from xenet.cli.xe.records import Names, Row, fetch
+from xenet.cli.xe.tasks import members, run_task
 
 Values = Mapping[str, Any]
 _MIB = 1 << 20
@@ -69,11 +70,26 @@ def migrate(ctx: Context, vm: Row, values: Values) -> None:
     """Within the pool. Raises Misuse for what belongs to a migration to another one."""
     if any(values[name] for name in ("remote-master", "remote-username", "remote-password", "remote-network", "vif", "vdi", "copy")):
         raise Misuse("xenet moves VMs within a pool: host=<uuid or name>")
-    if not values["host"] and not values["host-uuid"]:
+    if not values["host"] and values["host-uuid"] == NULL:
         raise Misuse("Where to? host=<uuid or name>")
-    host = values["host-uuid"] or find_host(ctx, values["host"])
+    host = find_host(ctx, values["host"]) if values["host"] else values["host-uuid"]
     options = {name: str(values[name]).lower() for name in ("live", "force", "compress") if values[name] != ""}
-    ctx.call("VM.pool_migrate", vm.ref, host, options)
+    cost = members(run_task(ctx, "VM.pool_migrate", vm.ref, host, options))
+    ctx.out.message(f"{vm.record['name_label']} runs on {ctx.call('host.get_name_label', host)}{_said_of(cost)}")
+
+
+def _said_of(cost: Mapping[str, str]) -> str:
+    """What the hosts heard of a migration, in words; nothing where they could not listen."""
+    if not cost:
+        return ""
+    parts = [f"{cost['lost']} of {int(cost['frames']) + int(cost['lost'])} frames lost", f"{cost['duplicated']} duplicated"]
+    if "gap" in cost:
+        parts.append(f"{cost['gap']} ms without any")
+    if "announced" in cost:
+        parts.append(f"announced {cost['announced']} ms after the switch-over began")
+    if cost["whole"] != "true":
+        parts.append("not all could be counted")
+    return f": {', '.join(parts)}"
 
 
 def shutdown(ctx: Context, vm: Row, values: Values) -> None:

@@ -1,0 +1,132 @@
+"""What an agent does beside its steps while a VM comes or goes: it gets ready to announce the VM, and it listens to the frames on their way
+to it, so that the migration can say what was lost.
+
+The host that the VM leaves hears what comes for it, at its port and at the uplink. The host that it comes to hears that too, and what reaches
+the guest, by the old NIC and by the new. The server compares the two (verbs/measure.py).
+"""
+
+import asyncio
+import os
+import time
+from collections.abc import Callable, Sequence
+
+from xenet.agent.announce import Announcer
+from xenet.agent.ear import Ear
+from xenet.agent.replica import Replica
+from xenet.datapath.namespaces import opened_in
+from xenet.model.hidden import Frame, Heard
+from xenet.model.types import NULL, ref_of
+from xenet.model.vm import VM
+from xenet.plan.steps import Step, StepFailure
+from xenet.plan.view import HostView, PortView, SwitchView
+
+SETTLES = 0.03
+"""Seconds after which all frames of before have arrived."""
+
+
+class _Post:
+    """The ears for one VIF, on one of the two hosts."""
+
+    def __init__(self, port: PortView, coming: bool) -> None:
+        self.port = port
+        self.coming = coming
+        self.since = time.time_ns()
+        self.switched = 0
+        self.settling = False
+        self.ears: dict[str, list[Ear]] = {"seen": [], "old": [], "new": []}
+
+    def open(self, switch: SwitchView, netns_of: Callable[[str], int | None]) -> None:
+        """Raises OSError."""
+        port = self.port
+        if switch.uplink:
+            self.ears["seen"].append(Ear(switch.uplink.device, port.mac))
+        if not self.coming:
+            self.ears["seen"].append(Ear(port.device, port.mac))
+        elif (netns := netns_of(port.vm)) is not None:
+            try:
+                for name, device in {"old": f"eth{port.index}", "new": port.device}.items():
+                    self.ears[name].append(opened_in(netns, lambda device=device: Ear(device, port.mac)))  # type: ignore[misc]
+            finally:
+                os.close(netns)
+        self.since = time.time_ns()
+
+    def close(self, announced: int = 0) -> Heard:
+        frames: dict[str, tuple[Frame, ...]] = {}
+        whole = True
+        for name, ears in self.ears.items():
+            heard = [ear.close() for ear in ears]
+            frames[name] = tuple(frame for found, _ in heard for frame in found)
+            whole = whole and all(all_of_it for _, all_of_it in heard)
+        return Heard(
+            self.port.vif, self.coming, **frames, since=self.since, until=time.time_ns(), switched=self.switched, announced=announced, whole=whole
+        )
+
+
+class Moves:
+    """The VMs on their way to and from one host. `changed` is called when there is more to report."""
+
+    def __init__(self, replica: Replica, netns_of: Callable[[str], int | None]) -> None:
+        self._replica = replica
+        self._netns_of = netns_of
+        self._announcer = Announcer(netns_of)
+        self._posts: dict[str, _Post] = {}
+        """By the host's device."""
+        self.heard: tuple[Heard, ...] = ()
+        """What the server has not been told yet."""
+        self.changed: Callable[[], None] = lambda: None
+
+    def announce(self, steps: Sequence[Step]) -> list[StepFailure]:
+        return self._announcer.announce(steps)
+
+    def waiting(self) -> set[str]:
+        """The VMs of which there will be more to say."""
+        return {post.port.vm for post in self._posts.values() if post.settling}
+
+    def told(self) -> None:
+        self.heard = ()
+
+    def follow(self, wanted: HostView, began: int) -> None:
+        """The host has been made so, from this moment on (nanoseconds of time.time_ns)."""
+        ports = {port.device: (switch, port) for switch in wanted.switches.values() for port in switch.ports.values()}
+        self._announcer.get_ready([port for _, port in ports.values() if port.moving])
+        for device, (switch, port) in ports.items():
+            if port.moving and device not in self._posts:
+                self._begin(switch, port)
+        for device, post in list(self._posts.items()):
+            self._go_on(device, post, ports[device][1] if device in ports else None, began)
+
+    def _begin(self, switch: SwitchView, port: PortView) -> None:
+        vm = self._replica.state.find(VM, ref_of(port.vm))
+        if vm is None or not vm.handing_over:  # an agent that was not there before the switch-over has missed what there is to hear
+            return
+        post = _Post(port, coming=vm.running_on != self._replica.host)
+        try:
+            post.open(switch, self._netns_of)
+        except OSError:
+            post.close()
+        else:
+            self._posts[port.device] = post
+
+    def _go_on(self, device: str, post: _Post, port: PortView | None, began: int) -> None:
+        vm = self._replica.state.find(VM, ref_of(post.port.vm))
+        here = vm is not None and vm.running_on == self._replica.host
+        if vm is None or (vm.peer == NULL and here != post.coming):  # it was taken back
+            self._posts.pop(device).close()
+        elif vm.peer == NULL and not post.coming:
+            self.heard += (self._posts.pop(device).close(),)
+        elif vm.peer == NULL and not post.settling:
+            post.settling = True
+            asyncio.get_running_loop().call_later(SETTLES, self._settled, device)
+        elif here and post.coming and not post.switched:
+            post.switched = began
+
+    def _settled(self, device: str) -> None:
+        if post := self._posts.pop(device, None):
+            self.heard += (post.close(self._announcer.spoken.pop(device, 0)),)
+            self.changed()
+
+    def close(self) -> None:
+        self._announcer.close()
+        for post in self._posts.values():
+            post.close()
+        self._posts.clear()

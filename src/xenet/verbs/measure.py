@@ -1,0 +1,56 @@
+"""What a migration has cost: the frames to the VM that both hosts heard, compared by their beginnings."""
+
+from collections.abc import Iterable, Sequence
+
+from xenet.model.hidden import Frame, Heard
+
+_IN_FLIGHT = 5_000_000
+"""Nanoseconds that a frame may take from where it was heard to the guest."""
+_MS = 1_000_000
+
+
+def measured(heard: Sequence[Heard]) -> dict[str, str]:
+    """As a task's result shows it; times in milliseconds, of several VIFs the longest.
+
+    frames: how many reached the VM while both hosts listened; lost: of those that a host saw on their way to it, how many did not;
+    duplicated: how many came by the old NIC and by the new; gap: from the last frame by the old NIC to the first by the new, where frames
+    came by both; announced: from the begin of the switch-over to the first announcement. `whole` is false where frames came faster than
+    they could be kept. Empty where the destination has heard nothing.
+    """
+    vifs = [post for post in heard if post.coming]
+    if not vifs:
+        return {}
+    gaps = [gap for post in vifs if (gap := _gap(post)) is not None]
+    spoken = [post.announced - post.switched for post in vifs if post.announced]
+    return {
+        "frames": str(sum(len(_delivered(post)) for post in vifs)),
+        "lost": str(sum(len(_lost(post, heard)) for post in vifs)),
+        "duplicated": str(sum(len(_digests(post.old) & _digests(post.new)) for post in vifs)),
+        **({"gap": _ms(max(gaps))} if gaps else {}),
+        **({"announced": _ms(max(spoken))} if spoken else {}),
+        "whole": "true" if all(post.whole for post in heard) and len(heard) == 2 * len(vifs) else "false",
+    }
+
+
+def _digests(frames: Iterable[Frame]) -> set[int]:
+    return {frame.digest for frame in frames}
+
+
+def _delivered(post: Heard) -> set[int]:
+    return _digests(post.old) | _digests(post.new)
+
+
+def _lost(post: Heard, heard: Sequence[Heard]) -> set[int]:
+    """What either host saw after the ears at the guest were there and before they went, and the guest did not get."""
+    since, until = post.since, post.until - _IN_FLIGHT
+    seen = {frame.digest for other in heard if other.vif == post.vif for frame in other.seen if since <= frame.time <= until}
+    return seen - _delivered(post)
+
+
+def _gap(post: Heard) -> int | None:
+    last, first = max((frame.time for frame in post.old), default=0), min((frame.time for frame in post.new if frame.time), default=0)
+    return first - last if first and last else None
+
+
+def _ms(nanoseconds: int) -> str:
+    return f"{nanoseconds / _MS:.1f}"
