@@ -1,4 +1,4 @@
-"""`xenet serve`: the server in this process, the host's agent in another one, started again should it die."""
+"""`xenet serve`: the server in this process, the host's agent in another one, started again should it die; hosts without hardware here, too."""
 
 import asyncio
 import logging
@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from xenet.cli.simulate import keep_simulated
 from xenet.server.main import Server, Settings, serve
 from xenet.server.sessions import PENALTY
 
@@ -34,9 +35,15 @@ async def serve_with_agent(options: dict[str, Any]) -> None:
     server = started.result()
     if server.new_password is not None:
         click.echo(f"root's password, shown this once: {server.new_password}", err=True)
-    keeping = None if options["no_agent"] else asyncio.create_task(keep_agent(agent_command(options), server))
+    there = server.hosts.arrived
+    keeping = None
+    if options["datapath"] == "fake" and not options["no_agent"]:
+        there = asyncio.Event()
+        keeping = asyncio.create_task(keep_simulated(options, server, there))
+    elif not options["no_agent"]:
+        keeping = asyncio.create_task(keep_agent(agent_command(options), server))
     try:
-        await _ready(server, serving, keeping)
+        await _ready(server, there, serving, keeping)
         await asyncio.wait({serving, *({keeping} if keeping else ())}, return_when=asyncio.FIRST_COMPLETED)
     finally:
         if keeping is not None:
@@ -54,13 +61,23 @@ def server_settings(options: dict[str, Any]) -> Settings:
     file: Path | None = options["password_file"]
     password = file.read_text().strip() if file else os.environ.get("XENET_PASSWORD", "")
     penalty = float(os.environ.get("XENET_LOGIN_PENALTY", PENALTY))  # for tests, which cannot wait that long
-    return Settings(options["state"], host, port, options["store"], options["tls"], password, options["www"], penalty)
+    return Settings(
+        options["state"],
+        host,
+        port,
+        options["store"],
+        options["tls"],
+        password,
+        options["www"],
+        penalty,
+        options["seed"] if options["datapath"] == "fake" else "",
+    )
 
 
-async def _ready(server: Server, serving: asyncio.Task[None], keeping: asyncio.Task[None] | None) -> None:
-    """Say that the pool answers, once its own host is up."""
+async def _ready(server: Server, there: asyncio.Event, serving: asyncio.Task[None], keeping: asyncio.Task[None] | None) -> None:
+    """Say that the pool answers, once its own hosts are up."""
     if keeping is not None:
-        arrived = asyncio.create_task(server.hosts.arrived.wait())
+        arrived = asyncio.create_task(there.wait())
         await asyncio.wait({arrived, keeping, serving}, return_when=asyncio.FIRST_COMPLETED)
         if not arrived.done():
             arrived.cancel()

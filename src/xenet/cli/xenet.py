@@ -4,10 +4,13 @@ import asyncio
 import logging
 import os
 import sys
+from contextlib import nullcontext
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
 from xenet.cli import inspect
 from xenet.cli.lab import lab
@@ -59,7 +62,9 @@ class Address(click.ParamType[tuple[str, int]]):
 
 
 def nic_names(_: click.Context, __: click.Parameter, value: str | None) -> tuple[str, ...]:
-    """`--nics eth0,eth1`; `all`: every physical one, which agents spell as none named."""
+    """`--nics eth0,eth1`; `all`: every physical one, which agents spell as none named; a number: so many, for hosts without hardware."""
+    if value and value.isdecimal():
+        return tuple(f"eth{number}" for number in range(int(value)))
     names = tuple(name.strip() for name in (value or "").split(",") if name.strip())
     if not names:
         raise click.BadParameter("name the NICs, such as eth0,eth1, or all")
@@ -76,13 +81,13 @@ def agent_options(command: Any) -> Any:
         click.option("--name", default=os.uname().nodename, show_default=True, help="The host's name-label."),
         click.option("--nics", default="all", callback=nic_names, show_default=True, help="The NICs to manage: eth0,eth1, or all."),
         click.option("--resolv-conf", type=FILE, help="Write the host's DNS there, too, such as to /etc/resolv.conf."),
-        click.option("--state", type=FOLDER, required=True, help="Where this host's state is kept."),
     ):
         command = option(command)
     return command
 
 
 @cli.command()
+@click.option("--state", type=FOLDER, required=True, help="Where this host's state is kept.")
 @agent_options
 @click.option("--parent", type=int, default=0, hidden=True)
 @click.option("--link", required=True, help="The server's link socket (DIR/link of its --state).")
@@ -117,7 +122,11 @@ def down(state: Path, netns: str, datapath: str) -> None:
 
 
 @cli.command()
+@click.option("--state", type=FOLDER, help="Where the pool's state is kept; with --datapath fake it may be left out: nothing is kept.")
 @agent_options
+@click.option("--hosts", type=click.IntRange(1, 250), default=1, show_default=True, help="With --datapath fake: so many hosts.")
+@click.option("--vms", type=click.IntRange(0, 10_000), default=0, show_default=True, help="With --datapath fake: so many VMs that run on them.")
+@click.option("--seed", default="xenet", show_default=True, help="With --datapath fake: what refs, uuids and MACs follow from.")
 @click.option("--listen", type=Address(), default="127.0.0.1:0", show_default=True, help="Where the API answers; port 0: a free one.")
 @click.option("--store", type=click.Choice(["sqlite", "memory"]), default="sqlite", show_default=True)
 @click.option("--tls/--no-tls", default=False, help="https with a certificate of its own making, or http.")
@@ -128,12 +137,30 @@ def serve(**options: Any) -> None:
     """Run a pool's server and the agent of this host.
 
     Example: xenet serve --state /var/lib/xenet --listen 0.0.0.0:443 --tls --nics eth0,eth1 --take-over
+
+    Without hardware or root: xenet serve --datapath fake --hosts 3 --nics 4 --vms 20
     """
     import uvloop
 
+    check_serve(options)
     from xenet.cli.supervise import serve_with_agent  # with the server's libraries, which no other command should wait for
 
-    run_or_say(lambda: uvloop.run(serve_with_agent(options)))
+    with TemporaryDirectory(prefix="xenet-") if options["state"] is None else nullcontext() as folder:
+        kept = options if folder is None else {**options, "state": Path(folder), "store": "memory"}
+        run_or_say(lambda: uvloop.run(serve_with_agent(kept)))
+
+
+def check_serve(options: dict[str, Any]) -> None:
+    """What only hosts without hardware may do. Raises UsageError."""
+    fake = options["datapath"] == "fake"
+    if not fake and options["state"] is None:
+        raise click.UsageError("Missing option '--state'.")
+    if not fake and (options["hosts"], options["vms"]) != (1, 0):
+        raise click.UsageError("--hosts and --vms are for --datapath fake")
+    if fake and not options["no_agent"] and click.get_current_context().get_parameter_source("name") is ParameterSource.DEFAULT:
+        options["name"] = ""  # host1, host2 ...
+    if fake and options["name"] and options["hosts"] > 1:
+        raise click.UsageError("--name is for one host; --hosts names them host1, host2 ...")
 
 
 def run_or_say(work: Any) -> None:

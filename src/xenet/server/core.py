@@ -1,6 +1,8 @@
 """The core runs messages: a verb decides on the present state, the store commits, hosts are awaited, the result goes back."""
 
 import asyncio
+import hashlib
+import itertools
 import logging
 import os
 from collections.abc import Callable, Sequence
@@ -22,8 +24,18 @@ from xenet.wire import xmlrpc
 log = logging.getLogger("xenet.server")
 
 
-def _chance() -> bytes:
+Chance = Callable[[], bytes]
+
+
+def chance() -> bytes:
+    """What makes uuids and MACs that nobody can foretell."""
     return os.urandom(32)
+
+
+def foretold(seed: str, revision: int) -> Chance:
+    """The same names at every start that begins at this revision; after a later one others, so that none is ever given twice."""
+    drawn = itertools.count()
+    return lambda: hashlib.sha256(f"{seed} {revision} {next(drawn)}".encode()).digest()
 
 
 class Core:
@@ -31,12 +43,13 @@ class Core:
 
     def __init__(self, store: Store, ask: Callable[[Question], Any], now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
         self.store = store
+        self.chance: Chance = chance
         self.now = now
         self._ask = ask
         self._waiting: dict[Ref, asyncio.Future[None]] = {}
 
     def call(self, message: str, *, asynchronous: bool = False, internal: bool = False) -> Call:
-        return Call(self.store.snapshot(), message, self.now(), Entropy(_chance), asynchronous, internal)
+        return Call(self.store.snapshot(), message, self.now(), Entropy(self.chance), asynchronous, internal)
 
     def start(self) -> None:
         """After a start no host is there yet, and operations that a crash left over get their time anew."""

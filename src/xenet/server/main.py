@@ -12,7 +12,7 @@ import msgspec
 
 from xenet.server import passwords
 from xenet.server.bound import end_bound_task
-from xenet.server.core import Core
+from xenet.server.core import Core, foretold
 from xenet.server.dispatch import Dispatcher
 from xenet.server.doors import Doors
 from xenet.server.events import Events
@@ -41,6 +41,8 @@ class Settings(msgspec.Struct, frozen=True):
     password: str = ""
     www: Path | None = None
     penalty: float = PENALTY
+    seed: str = ""
+    """Makes refs, uuids and MACs the same at every start; empty: by chance."""
 
 
 class Server:
@@ -51,6 +53,8 @@ class Server:
         self.store: Store = MemoryStore() if settings.store == "memory" else SqliteStore(settings.state / "xenet.db")
         self.hosts = Hosts(self.store)
         self.core = Core(self.store, self.hosts.ask)
+        if settings.seed:
+            self.core.chance = foretold(settings.seed, self.store.snapshot().revision)
         self.hosts.core = self.core
         self.sessions = Sessions(self.store, lambda: datetime.now(UTC), settings.penalty)
         self.events = Events(self.store)

@@ -1,0 +1,86 @@
+"""A pool without hardware or root: the same names at every start, an API on every host's address, and no name given twice after a restart."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import XenAPI
+
+from xenet.client import Client
+
+PASSWORD = "a password for tests"
+NAMES = ("uuid", "name_label", "MAC", "bridge", "device", "address", "IP", "network", "host", "VM", "resident_on")
+
+
+@contextmanager
+def serving(*options: str) -> Iterator[dict[str, str]]:
+    """`xenet serve --datapath fake`: what its ready line says."""
+    command = [sys.executable, "-m", "xenet.cli.xenet", "serve", "--datapath", "fake", *options]
+    with subprocess.Popen(command, env={**os.environ, "XENET_PASSWORD": PASSWORD}, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout is not None
+            yield dict(pair.split("=", 1) for pair in process.stdout.readline().split())
+        finally:
+            process.terminate()
+            status = process.wait(30)
+    assert status == 0
+
+
+def named(client: Client) -> dict[str, dict[str, dict[str, Any]]]:
+    """What is the same at every start, of every record."""
+    found = {cls: client.call(f"{cls}.get_all_records") for cls in ("pool", "host", "network", "PIF", "PIF_metrics", "VM", "VIF", "VM_metrics")}
+    return {cls: {ref: {name: one[name] for name in NAMES if name in one} for ref, one in records.items()} for cls, records in found.items()}
+
+
+def logged_in(said: dict[str, str]) -> Client:
+    return Client.connect(said["XENET_URL"]).login("root", PASSWORD)
+
+
+def test_two_starts_give_the_same_names() -> None:
+    seen = []
+    for _ in range(2):
+        with serving("--hosts", "2", "--nics", "3", "--vms", "5") as said, logged_in(said) as client:
+            seen.append(named(client))
+            attached = client.call("VIF.get_all_records").values()
+            assert all(vif["currently_attached"] for vif in attached)
+            folder = Path(said["XENET_SOCKET"]).parent
+        assert not folder.exists(), "without --state nothing is kept"
+    assert seen[0] == seen[1]
+    assert {cls: len(records) for cls, records in seen[0].items() if cls in ("host", "network", "PIF", "VM", "VIF")} == {
+        "host": 2,
+        "network": 3,
+        "PIF": 6,
+        "VM": 5,
+        "VIF": 5,
+    }
+    assert len({pif["MAC"] for pif in seen[0]["PIF"].values()}) == 6
+    assert [host["address"] for host in sorted(seen[0]["host"].values(), key=lambda host: host["name_label"])] == ["127.0.0.1", "127.0.0.2"]
+
+
+def test_another_seed_gives_other_names() -> None:
+    with serving("--seed", "one") as one, serving("--seed", "two") as two, logged_in(one) as first, logged_in(two) as second:
+        assert not set(named(first)["host"]) & set(named(second)["host"])
+
+
+def test_the_api_answers_on_every_hosts_address() -> None:
+    with serving("--hosts", "2") as said:
+        port = said["XENET_URL"].rstrip("/").rpartition(":")[2]
+        with XenAPI.Session(f"http://127.0.0.2:{port}") as session:
+            session.login_with_password("root", PASSWORD)
+            assert len(session.xenapi.host.get_all()) == 2
+
+
+def test_a_restart_keeps_the_pool_and_gives_no_name_twice(tmp_path: Path) -> None:
+    options = ("--state", str(tmp_path / "state"), "--vms", "2")
+    with serving(*options) as said, logged_in(said) as client:
+        first = client.call("network.create", {"name_label": "first", "other_config": {}})
+        before = named(client)
+    with serving(*options) as said, logged_in(said) as client:
+        assert named(client) == before
+        assert {vm["power_state"] for vm in client.call("VM.get_all_records").values()} == {"Running"}
+        more = [client.call("network.create", {"name_label": "more", "other_config": {}}) for _ in range(20)]
+        assert first not in more
