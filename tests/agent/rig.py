@@ -77,14 +77,16 @@ class Rig:
         return HostView(self.datapath.switches(), self.keeper.observe_guests())
 
     def is_as(self, state: PoolState) -> bool:
-        """Whether the host is exactly what this state asks for; the MAC of a switch without a NIC is the kernel's choice."""
-        wanted, observed = compile_host(state, HERE), self.view()
-        chosen = {
-            name: msgspec.structs.replace(switch, mac=switch.mac if wanted.switches[name].mac else "")
-            for name, switch in observed.switches.items()
-            if name in wanted.switches
+        """Whether the host is exactly what this state asks for."""
+        return compile_host(state, HERE) == self.seen(state)
+
+    def seen(self, state: PoolState) -> HostView:
+        """The host without the MACs of switches for which this state names none: those are the kernel's choice."""
+        wanted, observed = compile_host(state, HERE).switches, self.view()
+        unnamed = {
+            name: msgspec.structs.replace(switch, mac="") for name, switch in observed.switches.items() if name in wanted and not wanted[name].mac
         }
-        return wanted == HostView({**observed.switches, **chosen}, observed.guests)
+        return HostView({**observed.switches, **unnamed}, observed.guests)
 
     def close(self) -> None:
         self.datapath.close()

@@ -171,6 +171,29 @@ WORDS: dict[str, Words] = {
         "pifs": _LAN,
         "vms": {"a": {"domid": 1, "vifs": {0: "theirs"}}, "b": {"domid": 2, "vifs": {0: "red", 1: {"network": "theirs", "kbps": 100}}}},
     },
+    "VLANs": {
+        "networks": _NETWORKS,
+        "pifs": _LAN,
+        "vlans": {"eth0.42": {"network": "red"}, "eth0.43": {"network": "blue", "address": "10.9.0.5/24"}},
+        "vms": {"a": {"domid": 1, "vifs": {0: "red"}}, "b": {"domid": 2, "vifs": {0: "blue", 1: "lan"}}},
+    },
+    "VLANs changed places": {
+        "networks": _NETWORKS,
+        "pifs": _BOTH,
+        "vlans": {"eth0.43": {"network": "red"}, "eth1.42": {"network": "blue"}},
+        "vms": {"a": {"domid": 1, "vifs": {0: "red"}}},
+    },
+    "a VLAN alone, with management": {
+        "networks": _NETWORKS,
+        "pifs": {"eth0": {"network": "lan", "address": "10.0.0.5/24", "plugged": False}},
+        "vlans": {"eth0.42": {"network": "blue", "address": "10.9.0.5/24", "gateway": "10.9.0.1", "management": True}},
+    },
+    "jumbo frames on a VLAN": {
+        "networks": {"lan": {"mtu": 9000}, "wan": {}, "red": {"mtu": 9000}, "blue": {}},
+        "pifs": {"eth0": {"network": "lan", "mtu": 9000}},
+        "vlans": {"eth0.42": {"network": "red", "mtu": 9000}, "eth0.43": {"network": "blue"}},
+        "vms": {"a": {"domid": 1, "vifs": {0: {"network": "red", "mtu": 9000}}}, "b": {"domid": 2, "vifs": {0: "blue"}}},
+    },
     "VIFs made anew": {
         "networks": _NETWORKS,
         "pifs": _LAN,
