@@ -84,3 +84,25 @@ def test_a_restart_keeps_the_pool_and_gives_no_name_twice(tmp_path: Path) -> Non
         assert {vm["power_state"] for vm in client.call("VM.get_all_records").values()} == {"Running"}
         more = [client.call("network.create", {"name_label": "more", "other_config": {}}) for _ in range(20)]
         assert first not in more
+
+
+def xenet(*arguments: str, **environment: str) -> str:
+    command = [sys.executable, "-m", "xenet.cli.xenet", *arguments]
+    done = subprocess.run(command, check=False, env={**os.environ, **environment}, capture_output=True, text=True)
+    return done.stderr if done.returncode else ""
+
+
+def test_an_inventory_is_read_from_another_server_over_tls_and_served(tmp_path: Path) -> None:
+    copy, again, file = str(tmp_path / "copy"), str(tmp_path / "again"), str(tmp_path / "pool.json")
+    with serving("--hosts", "2", "--nics", "2", "--vms", "3", "--tls") as said, logged_in(said) as client:
+        before, revision = named(client), client.call("event.get_current_id")
+        assert xenet("import", "--from", said["XENET_URL"], "--state", copy, XENET_PASSWORD=PASSWORD) == ""
+        assert xenet("export", file, "--socket", said["XENET_SOCKET"]) == ""
+        assert client.call("event.get_current_id") == revision, "the server is only read"
+        assert "AUTHENTICATION" in xenet("import", "--from", said["XENET_URL"], "--state", again, XENET_PASSWORD="no")
+    assert "already" in xenet("import", file, "--state", copy)
+    assert xenet("import", file, "--state", again) == ""
+    for state in (copy, again):
+        with serving("--state", state) as said, logged_in(said) as client:
+            assert named(client) == before
+            assert all(pif["currently_attached"] for pif in client.call("PIF.get_all_records").values())

@@ -35,13 +35,26 @@ def simulated_uuid(seed: str, name: str) -> str:
     return str(uuid.UUID(bytes=hashlib.sha256(f"{seed} {name}".encode()).digest()[:16], version=4))
 
 
+class Simulated(msgspec.Struct, frozen=True):
+    """A host in memory."""
+
+    uuid: str
+    name: str
+    nics: tuple[NIC, ...]
+
+
+def simulated(seed: str, number: int, name: str, nics: Sequence[str]) -> Simulated:
+    """The host with this number, from 0."""
+    return Simulated(simulated_uuid(seed, name), name, tuple(simulated_nics(number, nics)))
+
+
 @asynccontextmanager
-async def simulated_hosts(link: str, seed: str, names: Sequence[str], nics: Sequence[str], guests: str) -> AsyncIterator[None]:
+async def simulated_hosts(link: str, hosts: Sequence[Simulated], guests: str) -> AsyncIterator[None]:
     """These hosts, connected to the server one after the other and as it wants them. They are cut off at the end."""
     tasks: list[asyncio.Task[None]] = []
     try:
-        for number, name in enumerate(names):
-            loop = _loop(link, simulated_uuid(seed, name), name, simulated_nics(number, nics), guests)
+        for host in hosts:
+            loop = _loop(link, host, guests)
             tasks.append(asyncio.create_task(loop.run()))
             await loop.converged.wait()
         yield
@@ -51,12 +64,13 @@ async def simulated_hosts(link: str, seed: str, names: Sequence[str], nics: Sequ
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
-def _loop(link: str, identity: str, name: str, nics: list[NIC], guests: str) -> Loop:
-    datapath = FakeDatapath(nics=nics)
+def _loop(link: str, host: Simulated, guests: str) -> Loop:
+    datapath = FakeDatapath(nics=host.nics)
     datapath.observe()
+    brought = {nic.device: nic.addresses for nic in host.nics}
 
     def hello(found: tuple[NIC, ...]) -> Hello:
-        brought = tuple(msgspec.structs.replace(nic, addresses=first.addresses) for nic, first in zip(found, nics, strict=True))
-        return Hello(identity, name, "bridge", guests, brought)
+        told = tuple(msgspec.structs.replace(nic, addresses=brought.get(nic.device, ())) for nic in found)
+        return Hello(host.uuid, host.name, "bridge", guests, told)
 
     return Loop(Keeper(Replica(), datapath, FakeGuests()), link, hello)

@@ -3,11 +3,13 @@
 import asyncio
 from typing import Any
 
-from xenet.agent.simulated import simulated_hosts
+from xenet.agent.simulated import Simulated, simulated, simulated_hosts
+from xenet.model.hidden import HostFacts
+from xenet.model.host import Host
 from xenet.model.network import Network
 from xenet.model.pif import PIF
+from xenet.model.state import PoolState
 from xenet.model.types import NULL
-from xenet.model.vm import VM
 from xenet.server.dispatch import decode_args
 from xenet.server.main import Server
 from xenet.verbs.catalogue import MESSAGES
@@ -31,15 +33,28 @@ VM_RECORD: dict[str, Any] = {
 
 
 async def keep_simulated(options: dict[str, Any], server: Server, furnished: asyncio.Event) -> None:
-    """Hosts and VMs as the options say, for as long as the server runs; the event says that they are there."""
-    names = [options["name"]] if options["name"] else [f"host{number + 1}" for number in range(options["hosts"])]
-    link = str(server.settings.state / "link")
-    async with simulated_hosts(link, options["seed"], names, options["nics"] or ("eth0",), options["guests"]):
+    """The pool's hosts, or those that the options name where it has none yet, for as long as the server runs; the event says that they are
+    there, and with them the VMs of a new pool."""
+    known = known_hosts(server.store.snapshot())
+    hosts = known or new_hosts(options)
+    async with simulated_hosts(str(server.settings.state / "link"), hosts, options["guests"]):
         await _settle(server)
-        if not server.store.snapshot().count(VM):
-            await furnish(server, names, options["vms"])
+        if not known:
+            await furnish(server, [host.name for host in hosts], options["vms"])
         furnished.set()
         await asyncio.Event().wait()
+
+
+def known_hosts(state: PoolState) -> list[Simulated]:
+    """The hosts of an earlier start, or of an inventory, in the order of their names."""
+    found = sorted(state.all(Host), key=lambda host: (host.name_label, host.uuid))
+    facts = {host.ref: state.find(HostFacts, host.ref) for host in found}
+    return [Simulated(host.uuid, host.name_label, fact.nics) for host in found if (fact := facts[host.ref]) is not None]
+
+
+def new_hosts(options: dict[str, Any]) -> list[Simulated]:
+    names = [options["name"]] if options["name"] else [f"host{number + 1}" for number in range(options["hosts"])]
+    return [simulated(options["seed"], number, name, options["nics"] or ("eth0",)) for number, name in enumerate(names)]
 
 
 async def _settle(server: Server) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
-from xenet.cli import inspect
+from xenet.cli import inspect, inventory
 from xenet.cli.lab import lab
 
 LOG_FORMAT = "%(asctime)s %(name)s %(levelname)s %(message)s"
@@ -177,7 +177,7 @@ def run_or_say(work: Any) -> None:
         sys.exit(0)
 
 
-for command in (lab, *inspect.COMMANDS):
+for command in (lab, *inspect.COMMANDS, *inventory.COMMANDS):
     cli.add_command(command)
 
 
