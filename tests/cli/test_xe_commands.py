@@ -184,10 +184,12 @@ def test_questions(xe: Runner) -> None:
     assert uuid(62) in refused.out
     assert "nothing was done" in refused.err
     assert xe(f"pool-eject host-uuid={uuid(2)}", typed="").status == 1
+    assert xe(f"host-reset-networking host-uuid={uuid(1)}", typed="no\n").status == 1
     assert xe.pool.acts == []
     assert xe("vm-uninstall vm=vm2", typed="yes\n").status == 0
     assert xe(f"pool-eject host-uuid={uuid(2)}", typed="Yes\n").status == 0
-    assert xe.pool.acts == [("VM.destroy", ref(62)), ("pool.eject", ref(2))]
+    assert xe(f"host-reset-networking host-uuid={uuid(1)} --force").status == 0
+    assert xe.pool.acts == [("VM.destroy", ref(62)), ("pool.eject", ref(2)), ("host.reset_networking", ref(1))]
 
 
 def test_one_refusal_of_several_does_not_keep_the_others_back(xe: Runner) -> None:

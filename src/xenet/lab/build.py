@@ -15,6 +15,9 @@ from xenet.lab.ports import FIRST_VLAN, LAST_VLAN, SwitchPort
 from xenet.lab.run import LabError, Run
 from xenet.lab.topology import Host, Lab, Machine, port_name
 
+JUMBO = 9216
+"""What a switch passes, as most physical ones do: which frames are too large is the hosts' affair."""
+
 
 def build(run: Run, lab: Lab) -> None:
     """Every namespace, then every cable. Raises GuestError or LabError; what was made by then stays until the lab is taken down."""
@@ -81,7 +84,7 @@ def _switch_lines(switch: str, filtering: bool) -> list[str]:
 def _lag_lines(switch: str, lag: str) -> list[str]:
     """A link of several cables; the other side's LACP says which of them carry it (IEEE 802.1AX, with its fast time-out)."""
     return [
-        f"link add name {lag} type bond mode 802.3ad miimon 100 lacp_rate fast xmit_hash_policy layer3+4",
+        f"link add name {lag} mtu {JUMBO} type bond mode 802.3ad miimon 100 lacp_rate fast xmit_hash_policy layer3+4",
         f"link set dev {lag} master {switch}",
         *_silent_up(lag),
     ]
@@ -96,7 +99,7 @@ def _cables(lab: Lab, switch: str) -> list[tuple[str, str, str, str]]:
 def _cable_lines(switch: str, owner: str, nic: str, mac: str, lag: str, pid: int) -> list[str]:
     port = port_name(owner, nic)
     return [
-        f"link add name {port} type veth peer name {nic} address {mac} netns {pid}",
+        f"link add name {port} mtu {JUMBO} type veth peer name {nic} mtu 1500 address {mac} netns {pid}",
         f"link set dev {port} master {lag or switch}",
         *_silent_up(port),
     ]

@@ -29,6 +29,12 @@ def emergency_transition(ctx: Context, values: Values) -> None:
     ctx.call("pool.emergency_transition_to_master")
 
 
+def host_reset_networking(ctx: Context, values: Values) -> None:
+    """xenet's own: XenServer has a program for it on the host."""
+    ctx.require_consent("WARNING: the host loses its management interface with all its PIFs; xe at the server's own socket is the way back.")
+    ctx.call("host.reset_networking", values["host-uuid"])
+
+
 def host_forget(ctx: Context, values: Values) -> None:
     ctx.require_consent("WARNING: a host should be forgotten only when it is down for good; all that is known of it is lost.")
     ctx.call("host.destroy", values["uuid"])

@@ -217,6 +217,12 @@ _HOSTS = (
         selector="host",
     ),
     Command("host-set-hostname-live", "Rename a host.", (_HOST, Arg("host-name")), "host.set_hostname_live"),
+    Command(
+        "host-reset-networking",
+        "Take all PIFs, bonds, VLANs and tunnels of a host out of the database; pif-scan begins anew. Asks, unless --force.",
+        (_HOST, _FORCE),
+        run="pools.host_reset_networking",
+    ),
     Command("host-forget", "Forget a host that is gone for good.", (Arg("uuid", "ref host"), _FORCE), run="pools.host_forget"),
     Command("host-declare-dead", "Say that a host is certainly down.", (Arg("uuid", "ref host"), _FORCE), run="pools.host_declare_dead"),
     Command(

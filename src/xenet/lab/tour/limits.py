@@ -15,11 +15,11 @@ SENDER, RECEIVER = "vm1", "vm3"
 
 
 def rate_limit(stage: Stage) -> None:
-    """A VIF limited to 1,250 kB/s: asked and measured, on what the VM sends, while it runs; what it receives is not limited"""
+    """A VIF limited to 1,250 kB/s while its VM runs: asked and measured"""
     vif = stage.uuid("vif", "vif", f"vm-name-label={SENDER}")
     address = _address(stage, RECEIVER)
     before = _measured(stage, SENDER, RECEIVER, address)
-    stage.check(f"without a limit {before:,.0f} kB/s", before > 4 * KBPS)
+    stage.check(f"without a limit {SENDER} sends {RECEIVER} {before:,.0f} kB/s", before > 4 * KBPS)
     stage.xe("vif-param-set", f"uuid={vif}", "qos_algorithm_type=ratelimit", f"qos_algorithm_params:kbps={KBPS}")
     sender = stage.uuid(SENDER, "vm", f"name-label={SENDER}")
     port = f"vif{stage.xe('vm-param-get', f'uuid={sender}', 'param-name=dom-id')}.0"
@@ -27,13 +27,13 @@ def rate_limit(stage: Stage) -> None:
     stage.check(f"{limiter} stands behind {port} on host1, a moment later", soon(lambda: limiter in stage.links("host1")))
     stage.show(stage.within("host1", "tc", "qdisc", "show", "dev", limiter))
     limited = _measured(stage, SENDER, RECEIVER, address)
-    stage.check(f"asked {KBPS:,} kB/s, measured {limited:,.0f} kB/s without headers", 0.8 * KBPS < limited < 1.05 * KBPS)
+    stage.check(f"asked {KBPS:,} kB/s, measured {limited:,.0f} kB/s of TCP's data, headers not counted", 0.8 * KBPS < limited < 1.05 * KBPS)
     back = _measured(stage, RECEIVER, SENDER, _address(stage, SENDER))
-    stage.check(f"the other way {back:,.0f} kB/s as before", back > 4 * KBPS)
+    stage.check(f"what it receives is not limited: {RECEIVER} sends it {back:,.0f} kB/s", back > 4 * KBPS)
     stage.xe("vif-param-set", f"uuid={vif}", "qos_algorithm_type=")
     stage.check(f"{limiter} goes with the limit", soon(lambda: limiter not in stage.links("host1")))
     after = _measured(stage, SENDER, RECEIVER, address)
-    stage.check(f"and again {after:,.0f} kB/s", after > 4 * KBPS)
+    stage.check(f"and it sends {after:,.0f} kB/s again", after > 4 * KBPS)
 
 
 def _address(stage: Stage, vm: str) -> str:

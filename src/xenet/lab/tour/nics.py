@@ -18,6 +18,7 @@ def management_and_storage(stage: Stage) -> None:
         stage.show(stage.within(host.name, "ip", "-br", "address", "show", "xenbr1"))
         stage.check(f"{host.name}: {address} is on the switch xenbr1", _addresses(stage, host.name, "xenbr1") == [address])
         stage.check(f"{host.name}: none on the NIC itself", _addresses(stage, host.name, "eth1") == [])
+        stage.xe("pif-param-set", f"uuid={pif}", "other-config:management_purpose=Storage")
     first = stage.lab.hosts[0]
     with stage.watch(f"{first.name}/eth1", "icmp", "and", "ether", "src", first.nics[1].mac) as watch:
         reached = stage.ping(first.name, STORAGE.format(2))
@@ -48,7 +49,9 @@ def _management_moves(stage: Stage, host: Host, storage: str) -> None:
     stage.xe("host-management-reconfigure", f"pif-uuid={storage}")
     moved = stage.xe("host-param-get", f"uuid={uuid}", "param-name=address")
     stage.check(f"the pool knows {host.name} by {moved}", moved == STORAGE.format(1))
-    stage.check(f"and the API answers there: {host.name}'s neighbour asks it", soon(lambda: _api_answers(stage, STORAGE.format(1))))
+    neighbour = stage.lab.hosts[1].name
+    stage.console.print(f"  [bold cyan]{neighbour}$ xe -s http://{moved}:PORT -u root -pw ... host-list --minimal[/]")
+    stage.check(f"and the API answers there: {neighbour} asks it", soon(lambda: _api_answers(stage, STORAGE.format(1))))
     stage.check("a management interface is not unplugged", _refusal(stage, "PIF carries management", "pif-unplug", f"uuid={storage}"))
     stage.check("its old address is still there", stage.ping("router", host.management.partition("/")[0]))
     stage.xe("host-management-reconfigure", f"pif-uuid={management}")
@@ -57,7 +60,7 @@ def _management_moves(stage: Stage, host: Host, storage: str) -> None:
 
 
 def unmanaged_nic(stage: Stage) -> None:
-    """A NIC made unmanaged: no PIF, on no network, and the administrator's alone; introduced again"""
+    """A NIC of the administrator's own: forgotten, it has no PIF and is on no network, and what is done to it stays; introduced again"""
     host = stage.lab.hosts[0]
     uuid, pif = stage.uuid(host.name, "host", f"name-label={host.name}"), _pif(stage, "pif", host, 2)
     stage.xe("pif-forget", f"uuid={pif}")
@@ -89,7 +92,7 @@ def _the_administrators(stage: Stage, host: Host) -> None:
     stage.xe("pif-reconfigure-ip", f"uuid={other}", "mode=static", f"IP={STORAGE.format(1)}", "netmask=255.255.255.0")
     stage.xe("pif-plug", f"uuid={other}")
     stage.xe("pif-reconfigure-ip", f"uuid={other}", "mode=none")
-    stage.check("xenet works beside it, and `ip -j -d address show eth2` is the same to the letter", _picture(stage, host) == before)
+    stage.check("xenet has worked on eth1 meanwhile, and `ip -j -d address show eth2` is the same to the letter", _picture(stage, host) == before)
     for where, device, address in ((host.name, "eth2", "10.2.0.1/24"), ("router", "eth0", "10.2.0.254/24")):
         stage.within(where, "ip", "address", "delete", address, "dev", device)
 
