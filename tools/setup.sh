@@ -119,15 +119,60 @@ pip() {
     "$venv/bin/python" -m pip --disable-pip-version-check --no-input -qq "$@"
 }
 
+# The lines of requirements-dev.lock of all packages but one, or of that one.
+locked_without() { awk -v name="$1==" '/^[^ ]/ { it = index($0, name) == 1 } !it' requirements-dev.lock; }
+locked_alone() { awk -v name="$1==" '/^[^ ]/ { it = index($0, name) == 1 } it' requirements-dev.lock; }
+
 make_environment() {
     local python
     python=$(find_python) || die "no Python 3.11 or newer with venv and ensurepip (Debian: python3-venv)"
     say "making .venv with $("$python" --version) and the packages of requirements-dev.lock"
     rm -rf "$venv"
     "$python" -m venv "$venv" || die "$python -m venv failed"
-    # Wheels only: building a package would fetch build tools that no lock names.
-    pip install --only-binary :all: --require-hashes -r requirements-dev.lock || die "could not install requirements-dev.lock"
+    # Wheels only: building a package would fetch build tools that no lock names. Of `ovs` there are no wheels; it is plain
+    # Python, and what builds it is locked, too.
+    locked_without ovs >"$venv/wheels.lock"
+    pip install --only-binary :all: --require-hashes -r "$venv/wheels.lock" || die "could not install requirements-dev.lock"
+    locked_alone ovs >"$venv/built.lock"
+    pip install --no-deps --no-build-isolation --no-binary ovs --require-hashes -r "$venv/built.lock" || die "could not install ovs"
     wanted_environment >"$stamp"
+}
+
+# --- Open vSwitch ---------------------------------------------------------------------------------------------------
+
+# Its programs and the libraries that only they need, unpacked into the environment: installing Debian's packages would
+# start a service on this machine, and again at each boot. What the machine has already is used as it is.
+ovs_root=$venv/openvswitch
+ovs_packages=(openvswitch-common openvswitch-switch libxdp1 libbpf1 libunbound8 libnuma1 libcap-ng0 libevent-2.1-7)
+
+has_openvswitch() { { has ovs-vswitchd && has ovsdb-server; } || [ -e "$ovs_root/complete" ]; }
+
+unpack_openvswitch() {
+    local scratch deb
+    if ! has apt-get || ! has dpkg-deb; then
+        say "no Open vSwitch here, and no apt-get to fetch it: --datapath openvswitch and its tests need ovs-vswitchd and ovsdb-server"
+        return
+    fi
+    say "unpacking Open vSwitch into $ovs_root"
+    scratch=$(mktemp -d)
+    if ! (cd "$scratch" && fetch_openvswitch >log 2>&1); then
+        tail -n 20 "$scratch/log" >&2
+        rm -rf "$scratch"
+        die "apt-get could not download: ${ovs_packages[*]}"
+    fi
+    rm -rf "$ovs_root"
+    mkdir "$ovs_root"
+    for deb in "$scratch"/*.deb; do
+        dpkg-deb --extract "$deb" "$ovs_root"
+    done
+    rm -rf "$scratch"
+    touch "$ovs_root/complete"
+}
+
+fetch_openvswitch() {
+    apt-get -o APT::Sandbox::User=root download "${ovs_packages[@]}" && return
+    apt update
+    apt-get -o APT::Sandbox::User=root download "${ovs_packages[@]}"
 }
 
 install_xenet() {
@@ -142,7 +187,7 @@ main() {
     local wanted packages
     wanted="$(missing_packages; python_package)" || exit 1
     mapfile -t packages < <(printf '%s' "$wanted")
-    if [ ${#packages[@]} -eq 0 ] && environment_works && install_is_current; then
+    if [ ${#packages[@]} -eq 0 ] && environment_works && has_openvswitch && install_is_current; then
         return
     fi
     # One at a time in a checkout: two makes at once would build one .venv. What the other one did is seen below.
@@ -155,6 +200,7 @@ main() {
         install_packages "${packages[@]}"
     fi
     environment_works || make_environment
+    has_openvswitch || unpack_openvswitch
     install_is_current || install_xenet
     say "ready"
 }
