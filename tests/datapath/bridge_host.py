@@ -9,6 +9,7 @@ import pytest
 from msgspec import structs
 
 from tests.netns import Namespace, cable, namespaces
+from xenet.datapath.base import Datapath
 from xenet.datapath.bridge import BridgeDatapath
 from xenet.plan.diff import diff_host
 from xenet.plan.ethtool import asked_of
@@ -41,7 +42,7 @@ class Host:
         self.mac = self.json("link", "show", "eth0")[0]["address"]
         self.datapath = self._start()
 
-    def _start(self) -> BridgeDatapath:
+    def _start(self) -> Datapath:
         return self.ns(BridgeDatapath, self._netns)
 
     def restart(self) -> None:
@@ -77,7 +78,7 @@ class Host:
         return json.loads(self.ns.ip("-j", "-d", *argv))
 
     def names(self) -> set[str]:
-        return {link["ifname"] for link in self.json("link")}
+        return {link["ifname"] for link in self.json("link")} - {"ovs-netdev"}
 
 
 @contextmanager

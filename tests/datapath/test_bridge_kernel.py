@@ -1,4 +1,4 @@
-"""The bridge datapath on the real kernel, in network namespaces of the test's own, with real frames."""
+"""The bridge datapath on the real kernel, in network namespaces of the test's own, with real frames; and what holds of any datapath."""
 
 import json
 import re
@@ -9,6 +9,7 @@ import pytest
 from msgspec import structs
 
 from tests.datapath.bridge_host import NETWORKS, Host, create, external, hosts, needs_tap, port, remove, switch, tap
+from tests.datapath.switch_host import switch_hosts
 from tests.netns import ping
 from xenet.datapath.kernel import Kernel
 from xenet.datapath.links import GuestEnd, create_bridge, create_veth, set_link
@@ -41,33 +42,40 @@ def host() -> Iterator[Host]:
         yield made
 
 
+@pytest.fixture(params=["bridge", "openvswitch"])
+def either(request) -> Iterator[Host]:
+    """For what must hold of any datapath."""
+    with hosts() if request.param == "bridge" else switch_hosts() as made:
+        yield made
+
+
 # --- frames ----------------------------------------------------------------------------------------
 
 
-def test_guests_reach_each_other_the_host_and_the_world(host):
-    host.reach(external(host, port(1), port(2), addresses=("10.0.0.9/24",)))
-    for number, ns in enumerate(host.guests, 1):
+def test_guests_reach_each_other_the_host_and_the_world(either):
+    either.reach(external(either, port(1), port(2), addresses=("10.0.0.9/24",)))
+    for number, ns in enumerate(either.guests, 1):
         ns.ip("address", "add", f"10.0.0.{number}/24", "dev", "eth0")
-    host.far.ip("address", "add", "10.0.0.7/24", "dev", "wire")
-    first, second = host.guests
+    either.far.ip("address", "add", "10.0.0.7/24", "dev", "wire")
+    first, second = either.guests
     assert ping(first, "10.0.0.2")
     assert ping(second, "10.0.0.7")
-    assert ping(host.far, "10.0.0.9")
-    host.ok(remove(port(2)))
+    assert ping(either.far, "10.0.0.9")
+    either.ok(remove(port(2)))
     assert not ping(first, "10.0.0.2", wait=0.5)
 
 
-def test_a_moved_port_keeps_its_device_and_leaves_its_old_neighbours(host):
-    host.reach(switch(0, port(1), port(2)), switch(1))
-    for number, ns in enumerate(host.guests, 1):
+def test_a_moved_port_keeps_its_device_and_leaves_its_old_neighbours(either):
+    either.reach(switch(0, port(1), port(2)), switch(1))
+    for number, ns in enumerate(either.guests, 1):
         ns.ip("address", "add", f"10.0.0.{number}/24", "dev", "eth0")
-    before = {link["ifname"]: link["ifindex"] for link in host.json("link")}
-    assert ping(host.guests[0], "10.0.0.2")
-    host.reach(switch(0, port(1)), switch(1, port(2)))
-    assert not ping(host.guests[0], "10.0.0.2", wait=0.5)
-    host.reach(switch(0), switch(1, port(1), port(2)))
-    assert ping(host.guests[0], "10.0.0.2")
-    assert {link["ifname"]: link["ifindex"] for link in host.json("link")} == before
+    before = {link["ifname"]: link["ifindex"] for link in either.json("link")}
+    assert ping(either.guests[0], "10.0.0.2")
+    either.reach(switch(0, port(1)), switch(1, port(2)))
+    assert not ping(either.guests[0], "10.0.0.2", wait=0.5)
+    either.reach(switch(0), switch(1, port(1), port(2)))
+    assert ping(either.guests[0], "10.0.0.2")
+    assert {link["ifname"]: link["ifindex"] for link in either.json("link")} == before
 
 
 def test_the_mac_table_tells_who_was_heard_where(host):
@@ -123,48 +131,48 @@ def test_a_nic_goes_back_as_it_was(host):
     host.ok(DetachUplink(object="n", bridge="xapi0", device="eth0"))
 
 
-def test_an_address_moves_from_the_nic_to_its_bridge_and_back(host):
-    host.far.ip("address", "add", "10.0.0.1/24", "dev", "wire")
-    host.ns.ip("address", "add", "10.0.0.5/24", "dev", "eth0")
-    host.ns.ip("route", "add", "default", "via", "10.0.0.1")
-    host.datapath.refresh()
-    nic = host.datapath.nics(["eth0"])[0]
-    assert (nic.mac, nic.addresses, nic.gateway, nic.carrier) == (host.mac, ("10.0.0.5/24",), "10.0.0.1", True)
-    wanted = external(host, addresses=nic.addresses, routes=(RouteView("0.0.0.0/0", nic.gateway),))
+def test_an_address_moves_from_the_nic_to_its_bridge_and_back(either):
+    either.far.ip("address", "add", "10.0.0.1/24", "dev", "wire")
+    either.ns.ip("address", "add", "10.0.0.5/24", "dev", "eth0")
+    either.ns.ip("route", "add", "default", "via", "10.0.0.1")
+    either.datapath.refresh()
+    nic = either.datapath.nics(["eth0"])[0]
+    assert (nic.mac, nic.addresses, nic.gateway, nic.carrier) == (either.mac, ("10.0.0.5/24",), "10.0.0.1", True)
+    wanted = external(either, addresses=nic.addresses, routes=(RouteView("0.0.0.0/0", nic.gateway),))
     steps = diff_host(HostView({"xapi0": wanted}), HostView(), {"eth0": nic.addresses})
-    host.ok(*steps)
-    assert host.datapath.switch("xapi0") == wanted
-    assert host.datapath.nics(["eth0"])[0].addresses == ()
-    assert ping(host.far, "10.0.0.5")
+    either.ok(*steps)
+    assert either.datapath.switch("xapi0") == wanted
+    assert either.datapath.nics(["eth0"])[0].addresses == ()
+    assert ping(either.far, "10.0.0.5")
     back = [AddAddress(object="e", bridge="eth0", address="10.0.0.5/24"), AddRoute(object="e", bridge="eth0", route=wanted.routes[0])]
-    host.ok(*diff_host(HostView(), HostView({"xapi0": wanted})), *back)
-    assert host.datapath.nics(["eth0"]) == [nic]
-    assert ping(host.far, "10.0.0.5")
+    either.ok(*diff_host(HostView(), HostView({"xapi0": wanted})), *back)
+    assert either.datapath.nics(["eth0"]) == [nic]
+    assert ping(either.far, "10.0.0.5")
 
 
-def test_addresses_and_routes_are_idempotent(host):
+def test_addresses_and_routes_are_idempotent(either):
     route, other = RouteView("0.0.0.0/0", "10.0.0.1"), RouteView("0.0.0.0/0", "10.0.0.2")
     add = AddAddress(object="n", bridge="xapi0", address="10.0.0.5/24")
     six = AddAddress(object="n", bridge="xapi0", address="2001:db8::5/64")
-    host.reach(switch(0, port(1)))
-    host.ok(add, add, six, six, AddRoute(object="n", bridge="xapi0", route=route), AddRoute(object="n", bridge="xapi0", route=route))
-    assert host.datapath.switch("xapi0") == host.truth()["xapi0"]
-    host.ok(AddRoute(object="n", bridge="xapi0", route=other))
-    view = host.datapath.switch("xapi0")
+    either.reach(switch(0, port(1)))
+    either.ok(add, add, six, six, AddRoute(object="n", bridge="xapi0", route=route), AddRoute(object="n", bridge="xapi0", route=route))
+    assert either.datapath.switch("xapi0") == either.truth()["xapi0"]
+    either.ok(AddRoute(object="n", bridge="xapi0", route=other))
+    view = either.datapath.switch("xapi0")
     assert view is not None and (view.addresses, view.routes) == (("10.0.0.5/24", "2001:db8::5/64"), (other,))
-    assert view == host.truth()["xapi0"]
+    assert view == either.truth()["xapi0"]
     gone = [RemoveRoute(object="n", bridge="xapi0", route=other), RemoveAddress(object="n", device="xapi0", address=add.address)]
-    host.ok(*gone, *gone, RemoveAddress(object="n", device="none", address=add.address), RemoveRoute(object="n", bridge="none", route=other))
-    view = host.datapath.switch("xapi0")
+    either.ok(*gone, *gone, RemoveAddress(object="n", device="none", address=add.address), RemoveRoute(object="n", bridge="none", route=other))
+    view = either.datapath.switch("xapi0")
     assert view is not None and (view.addresses, view.routes) == (("2001:db8::5/64",), ())
 
 
-def test_ipv4_routes_that_vanish_without_a_word_are_not_seen_any_more(host):
-    host.reach(switch(0, port(1), addresses=("10.0.0.5/24",), routes=(RouteView("0.0.0.0/0", "10.0.0.1"),)))
-    host.ns.ip("link", "set", "xapi0", "down")
-    host.datapath.refresh()
-    assert host.datapath.switch("xapi0") == host.truth()["xapi0"]
-    host.reach(switch(0, port(1), addresses=("10.0.0.5/24",), routes=(RouteView("0.0.0.0/0", "10.0.0.1"),)))
+def test_ipv4_routes_that_vanish_without_a_word_are_not_seen_any_more(either):
+    either.reach(switch(0, port(1), addresses=("10.0.0.5/24",), routes=(RouteView("0.0.0.0/0", "10.0.0.1"),)))
+    either.ns.ip("link", "set", "xapi0", "down")
+    either.datapath.refresh()
+    assert either.datapath.switch("xapi0") == either.truth()["xapi0"]
+    either.reach(switch(0, port(1), addresses=("10.0.0.5/24",), routes=(RouteView("0.0.0.0/0", "10.0.0.1"),)))
 
 
 # --- again and again -------------------------------------------------------------------------------
@@ -182,17 +190,17 @@ def test_plugged_and_unplugged_a_hundred_times(host):
     assert {name: set(view.ports) for name, view in host.datapath.switches().items()} == {"xapi0": {"vif1.0", "tap2.0"}, "xapi1": set()}
 
 
-def test_devices_out_of_service_are_reaped_together(host):
+def test_devices_out_of_service_are_reaped_together(either):
     ports = [port(vm, index) for vm in (1, 2) for index in range(20)]
-    host.reach(switch(0, *ports))
-    host.ok(*map(remove, ports))
-    assert host.datapath.switch("xapi0") == switch(0, mac=host.datapath.switches()["xapi0"].mac)
-    groups = {link["ifname"]: (link["group"], link["flags"]) for link in host.json("link") if link["ifname"].startswith("vif")}
+    either.reach(switch(0, *ports))
+    either.ok(*map(remove, ports))
+    assert either.datapath.switch("xapi0") == switch(0, mac=either.datapath.switches()["xapi0"].mac)
+    groups = {link["ifname"]: (link["group"], link["flags"]) for link in either.json("link") if link["ifname"].startswith("vif")}
     assert len(groups) == 40 and all(group == str(DEAD) and "UP" not in flags for group, flags in groups.values())
-    assert host.ns(host.datapath.reap) == 0
-    assert host.names() == {"lo", "eth0", "xapi0"}
-    assert host.ns(host.datapath.reap) == 0
-    host.ok(*map(remove, ports))  # what is gone is no failure
+    assert either.ns(either.datapath.reap) == 0
+    assert either.names() == {"lo", "eth0", "xapi0"}
+    assert either.ns(either.datapath.reap) == 0
+    either.ok(*map(remove, ports))  # what is gone is no failure
 
 
 def wish(random: Random, host: Host) -> list[SwitchView]:
@@ -213,55 +221,55 @@ def random_addresses(random: Random) -> tuple[str, ...]:
 
 @needs_tap
 @pytest.mark.parametrize("seed", range(3))
-def test_from_any_state_to_any_other(host, seed):
+def test_from_any_state_to_any_other(either, seed):
     """What notifications told is what a fresh look shows, after every plan; and at the end nothing is left over."""
     random = Random(seed)
     for _ in range(15):
-        host.reach(*wish(random, host))
+        either.reach(*wish(random, either))
         if random.random() < 0.3:
-            host.ns(host.datapath.reap)
-        assert host.datapath.switches() == host.truth()
-    host.reach()
-    host.ns(host.datapath.reap)
-    assert host.names() == {"lo", "eth0"}
-    assert "master" not in host.json("link", "show", "eth0")[0]
+            either.ns(either.datapath.reap)
+        assert either.datapath.switches() == either.truth()
+    either.reach()
+    either.ns(either.datapath.reap)
+    assert either.names() == {"lo", "eth0"}
+    assert "master" not in either.json("link", "show", "eth0")[0]
 
 
 # --- half-made -------------------------------------------------------------------------------------
 
 
-def test_half_made_devices_are_mended_or_deleted(host):
+def test_half_made_devices_are_mended_or_deleted(either):
     """What a kill between two messages leaves."""
-    with host.ns(Socket) as sock:
+    with either.ns(Socket) as sock:
         sock.run(create_bridge("xapi0", "", 1500, LIVE))
-        sock.run(create_veth("vif1.0", HOST_MAC, 1500, LIVE, GuestEnd(host.guests[0].fd, "eth0", port(1).mac, 1500)))
-        sock.run(create_veth("vif9.9", HOST_MAC, 1500, LIVE, GuestEnd(host.guests[1].fd, "eth0", port(2).mac, 1500)))
-        sock.run(create_veth("vif8.8", HOST_MAC, 1500, LIVE, GuestEnd(host.guests[1].fd, "eth7", port(2).mac, 1500)))
-    host.restart()
-    assert host.datapath.switches() == {}
-    host.reach(switch(0, port(1), port(2)))
-    assert host.names() == {"lo", "eth0", "xapi0", "vif1.0", "vif2.0", "vif8.8"}
-    assert host.ns(host.datapath.reap) == 0
-    assert host.names() == {"lo", "eth0", "xapi0", "vif1.0", "vif2.0"}
-    assert switch(0, port(1), port(2), mac=host.datapath.switches()["xapi0"].mac) == host.truth()["xapi0"]
+        sock.run(create_veth("vif1.0", HOST_MAC, 1500, LIVE, GuestEnd(either.guests[0].fd, "eth0", port(1).mac, 1500)))
+        sock.run(create_veth("vif9.9", HOST_MAC, 1500, LIVE, GuestEnd(either.guests[1].fd, "eth0", port(2).mac, 1500)))
+        sock.run(create_veth("vif8.8", HOST_MAC, 1500, LIVE, GuestEnd(either.guests[1].fd, "eth7", port(2).mac, 1500)))
+    either.restart()
+    assert either.datapath.switches() == {}
+    either.reach(switch(0, port(1), port(2)))
+    assert either.names() == {"lo", "eth0", "xapi0", "vif1.0", "vif2.0", "vif8.8"}
+    assert either.ns(either.datapath.reap) == 0
+    assert either.names() == {"lo", "eth0", "xapi0", "vif1.0", "vif2.0"}
+    assert switch(0, port(1), port(2), mac=either.datapath.switches()["xapi0"].mac) == either.truth()["xapi0"]
 
 
-def test_a_bridge_that_waits_for_its_deletion_gives_its_name_up(host):
-    with host.ns(Socket) as sock:
+def test_a_bridge_that_waits_for_its_deletion_gives_its_name_up(either):
+    with either.ns(Socket) as sock:
         sock.run(create_bridge("xapi0", "", 1500, DEAD))
-    host.reach(switch(0))
-    assert host.json("link", "show", "xapi0")[0]["group"] == str(LIVE)
+    either.reach(switch(0))
+    assert either.json("link", "show", "xapi0")[0]["group"] == str(LIVE)
 
 
-def test_a_failed_creation_leaves_nothing(host):
+def test_a_failed_creation_leaves_nothing(either):
     """The guest has an eth0 of its own: the pair cannot be made. It has none, but the bridge is full of another's name: nothing stays."""
-    host.guests[0].ip("link", "add", "eth0", "type", "veth", "peer", "name", "other")
-    host.reach(switch(0))
-    failures = host.do(create(port(1)), create(port(2)))
+    either.guests[0].ip("link", "add", "eth0", "type", "veth", "peer", "name", "other")
+    either.reach(switch(0))
+    failures = either.do(create(port(1)), create(port(2)))
     assert [(failure.step, failure.retry) for failure in failures] == [(create(port(1)), False)]
     assert "the guest's eth0 exists already" in failures[0].text
-    assert host.names() == {"lo", "eth0", "xapi0", "vif2.0"}
-    assert {link["ifname"] for link in json.loads(host.guests[0].ip("-j", "link"))} == {"lo", "eth0", "other"}
+    assert either.names() == {"lo", "eth0", "xapi0", "vif2.0"}
+    assert {link["ifname"] for link in json.loads(either.guests[0].ip("-j", "link"))} == {"lo", "eth0", "other"}
 
 
 # --- what is another's -----------------------------------------------------------------------------
@@ -327,12 +335,12 @@ def test_foreign_devices_are_not_touched(host):
     assert host.names() == {"lo", "eth0", "br-theirs", "vif1.0", "p1", "wan0", "wan1", "tap2.0", "vif1.1"}
 
 
-def test_a_switch_in_use_is_not_deleted(host):
-    host.reach(external(host, port(1)))
-    (failure,) = host.do(DeleteSwitch(object="n", bridge="xapi0"))
+def test_a_switch_in_use_is_not_deleted(either):
+    either.reach(external(either, port(1)))
+    (failure,) = either.do(DeleteSwitch(object="n", bridge="xapi0"))
     assert failure.text == "xapi0 still has eth0, vif1.0"
-    host.ok(DeleteSwitch(object="n", bridge="none"))
-    (failure,) = host.do(CreateSwitch(object="n", switch=structs.replace(switch(1), bridge="xapi0")))
+    either.ok(DeleteSwitch(object="n", bridge="none"))
+    (failure,) = either.do(CreateSwitch(object="n", switch=structs.replace(switch(1), bridge="xapi0")))
     assert failure.text == "xapi0 serves another network"
 
 
@@ -346,8 +354,8 @@ def test_a_bridge_has_room_for_1023_ports(host):
     assert "vif1.1023" not in host.names()
 
 
-def test_what_cannot_be_said_to_the_kernel_is_a_failure_of_its_own_step(host):
-    host.reach(switch(0, port(2, 3)))
+def test_what_cannot_be_said_to_the_kernel_is_a_failure_of_its_own_step(either):
+    either.reach(switch(0, port(2, 3)))
     tries: list[Step] = [
         AddRoute(object="1", bridge="xapi0", route=RouteView("here/24", "10.0.0.1")),
         AddRoute(object="2", bridge="xapi0", route=RouteView("0.0.0.0/0", "there")),
@@ -359,15 +367,15 @@ def test_what_cannot_be_said_to_the_kernel_is_a_failure_of_its_own_step(host):
         create(structs.replace(port(2), device="a-name-that-is-too-long")),
         create(structs.replace(port(2, 1), mtu=-1)),
     ]
-    failures = host.do(*tries, create(port(2, 2)))
+    failures = either.do(*tries, create(port(2, 2)))
     assert [failure.step for failure in failures] == tries
     assert not any(failure.retry or not failure.text for failure in failures)
-    assert host.datapath.switches()["xapi0"].ports == {"vif2.2": port(2, 2), "vif2.3": port(2, 3)}
+    assert either.datapath.switches()["xapi0"].ports == {"vif2.2": port(2, 2), "vif2.3": port(2, 3)}
 
 
-def test_a_failure_takes_only_its_own_object_along(host):
+def test_a_failure_takes_only_its_own_object_along(either):
     mine, other = switch(0, port(1)), structs.replace(switch(1), bridge="waytoolongabridgename")
-    failures = host.do(
+    failures = either.do(
         CreateSwitch(object="n1", switch=other),
         CreateSwitch(object="n0", switch=mine),
         AddAddress(object="n1", bridge="xapi0", address="10.0.0.1/24"),
@@ -376,7 +384,7 @@ def test_a_failure_takes_only_its_own_object_along(host):
     )
     assert [(failure.step.object, type(failure.step)) for failure in failures] == [("n1", CreateSwitch), ("n1", AddAddress)]
     assert failures[0].text == failures[1].text
-    view = host.datapath.switch("xapi0")
+    view = either.datapath.switch("xapi0")
     assert view is not None and (view.addresses, set(view.ports)) == (("10.0.0.2/24",), {"vif1.0"})
 
 

@@ -93,6 +93,12 @@ def open_host(settings: Settings, replica: Replica) -> tuple[Datapath, Guests, s
 
         return FakeDatapath(nics=fake_nics(settings.nics)), FakeGuests(), "bridge"
     guests = NamespaceGuests(guest_folder(settings), replica.neighbours)
+    if settings.datapath == "openvswitch":
+        from xenet.datapath.openvswitch.backend import OpenVSwitchDatapath
+        from xenet.datapath.openvswitch.place import find_place
+
+        place = find_place(settings.state / "openvswitch", in_namespace=bool(settings.netns))
+        return OpenVSwitchDatapath(guests.netns, place), guests, "openvswitch"
     return BridgeDatapath(guests.netns), guests, "bridge"
 
 

@@ -76,7 +76,7 @@ def agent_options(command: Any) -> Any:
     for option in (
         click.option("--take-over", is_flag=True, help="Move the addresses of NICs in use to their bridges; undone if the gateway falls silent."),
         click.option("--guests", type=click.Choice(["tap", "namespace"]), default="tap", show_default=True, help="What VMs are by default."),
-        click.option("--datapath", type=click.Choice(["auto", "bridge", "fake"]), default="auto", show_default=True),
+        click.option("--datapath", type=click.Choice(["auto", "bridge", "openvswitch", "fake"]), default="auto", show_default=True),
         click.option("--netns", default="", help="The host's network namespace: a name of `ip netns` or a path."),
         click.option("--name", default=os.uname().nodename, show_default=True, help="The host's name-label."),
         click.option("--nics", default="all", callback=nic_names, show_default=True, help="The NICs to manage: eth0,eth1, or all."),
@@ -104,7 +104,7 @@ def agent(**options: Any) -> None:
 @cli.command()
 @click.option("--state", type=FOLDER_THERE, required=True, help="The --state of `serve` or `agent`.")
 @click.option("--netns", default="", help="The host's network namespace, as it was given to `serve`.")
-@click.option("--datapath", type=click.Choice(["auto", "bridge", "fake"]), default="auto")
+@click.option("--datapath", type=click.Choice(["auto", "bridge", "openvswitch", "fake"]), default="auto")
 def down(state: Path, netns: str, datapath: str) -> None:
     """Take all of xenet's networking off this host; NICs that were taken over get their addresses back.
 

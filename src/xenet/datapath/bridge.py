@@ -16,6 +16,7 @@ from xenet.datapath.bonds import Bonds
 from xenet.datapath.fdb import dump_fdb
 from xenet.datapath.handover import Handover
 from xenet.datapath.kernel import Kernel
+from xenet.datapath.layer3 import Layer3
 from xenet.datapath.locks import Locks
 from xenet.datapath.mark import is_ours
 from xenet.datapath.namespaces import Guests
@@ -41,16 +42,17 @@ class BridgeDatapath:
         self._switches = Switches(self._kernel, self._bonds)
         self._advertisements = Advertisements(self._kernel)
         self._ioctl = socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
+        layer3 = Layer3(self._kernel)
         self._single: dict[type[s.Step], Callable[[Any], None]] = {
             s.CreateSwitch: self._switches.create,
             s.SetSwitch: self._switches.change,
             s.AttachUplink: self._switches.attach,
             s.DetachUplink: self._switches.detach,
             s.SetAdvertisements: self._advertisements.set,
-            s.AddAddress: self._switches.add_address,
-            s.RemoveAddress: self._switches.remove_address,
-            s.AddRoute: self._switches.add_route,
-            s.RemoveRoute: self._switches.remove_route,
+            s.AddAddress: layer3.add_address,
+            s.RemoveAddress: layer3.remove_address,
+            s.AddRoute: layer3.add_route,
+            s.RemoveRoute: layer3.remove_route,
         }
         self.observe()
 

@@ -19,7 +19,7 @@ from xenet.plan.limit import limiter_of
 from xenet.plan.view import PortView
 
 
-class _Limit:
+class Limit:
     """A port's limit on its way, and what stopped it. `port` and `limiter` are ifindexes, 0 while there is no limiter."""
 
     def __init__(self, view: PortView, port: int) -> None:
@@ -32,19 +32,33 @@ class _Limit:
 class Limits:
     """Of the ports that a kernel knows."""
 
+    room = "ingress"
+    """What makes room for the filter."""
+
     def __init__(self, kernel: Kernel) -> None:
         self._kernel = kernel
 
+    def _limiter_of(self, device: str) -> str:
+        """The limiter's name."""
+        return limiter_of(device)
+
+    def _create(self, limit: Limit) -> Request:
+        """A limiter, down."""
+        return create_ifb(self._limiter_of(limit.view.device), LIVE)
+
+    def _connect(self, limits: Sequence[Limit]) -> None:
+        """Limiters that are up, with what lies behind them. An ifb gives frames back by itself."""
+
     def apply(self, views: Sequence[PortView]) -> dict[str, Exception]:
         """Bring ports that exist to their rates; those that could not be, by device. Nothing is sent for one that is as wanted."""
-        found = [_Limit(view, link.index) for view in views if (link := self._kernel.table.link(view.device))]
+        found = [Limit(view, link.index) for view in views if (link := self._kernel.table.link(view.device))]
         limits = [limit for limit in found if limit.view.rate and not self._as_wanted(limit)]
         freed = [limit for limit in found if not limit.view.rate and limit.port in self._kernel.table.shaping.targets]
         self._set(limits)
         self._remove(freed)
         return {limit.view.device: limit.error for limit in limits + freed if limit.error}
 
-    def _as_wanted(self, limit: _Limit) -> bool:
+    def _as_wanted(self, limit: Limit) -> bool:
         """Also finds the limiter in use."""
         limiter = self._limiter(limit)
         if limiter is None or not limiter.up or self._kernel.table.shaping.targets.get(limit.port) != limiter.index:
@@ -52,41 +66,42 @@ class Limits:
         limit.limiter = limiter.index
         return self._kernel.table.shaping.buckets.get(limiter.index) == bucket_for(limit.view.rate, limit.view.mtu)
 
-    def _limiter(self, limit: _Limit) -> Link | None:
+    def _limiter(self, limit: Limit) -> Link | None:
         """The port's own limiter, in use or not."""
-        link = self._kernel.table.link(limiter_of(limit.view.device))
+        link = self._kernel.table.link(self._limiter_of(limit.view.device))
         return link if link and limited_by(link) == limit.view.device else None
 
-    def _set(self, limits: Sequence[_Limit]) -> None:
+    def _set(self, limits: Sequence[Limit]) -> None:
         fresh = [limit for limit in limits if not limit.limiter]
         if fresh:
             self._make(fresh)
         self._send(limits, lambda limit: set_bucket(limit.limiter, bucket_for(limit.view.rate, limit.view.mtu)))
-        self._send(fresh, lambda limit: add_ingress(limit.port), errno.EEXIST)
+        self._send(fresh, lambda limit: add_ingress(limit.port, self.room), errno.EEXIST)
         broken = [limit for limit in fresh if limit.port in self._kernel.table.shaping.targets]
         self._send(broken, lambda limit: remove_redirect(limit.port), errno.ENOENT, errno.EINVAL)
         self._send(fresh, lambda limit: redirect(limit.port, limit.limiter))
 
-    def _make(self, limits: Sequence[_Limit]) -> None:
+    def _make(self, limits: Sequence[Limit]) -> None:
         """Limiters that are up; what is left of an earlier one of the same name is used, or makes way."""
         self._make_way(limits)
         missing = [limit for limit in limits if self._limiter(limit) is None]
-        self._send(missing, lambda limit: create_ifb(limiter_of(limit.view.device), LIVE))
+        self._send(missing, self._create)
         self._kernel.drain()
         for limit in limits:
-            link = self._kernel.table.link(limiter_of(limit.view.device))
+            link = self._kernel.table.link(self._limiter_of(limit.view.device))
             if link and not limit.error:
                 limit.limiter = link.index
         mode = self._kernel.no_link_local(1500)
         self._send(limits, lambda limit: set_link(limit.limiter, alias=limiter_alias(limit.view), addr_gen_mode=mode))
         self._send(limits, lambda limit: set_link(limit.limiter, up=True))
+        self._connect(limits)
 
-    def _make_way(self, limits: Sequence[_Limit]) -> None:
+    def _make_way(self, limits: Sequence[Limit]) -> None:
         """For a limiter's name: what is ours and of no use goes, anything else stays, and is the limit's error."""
         useless = {link.index for link in self._kernel.table.remnants()}
         obstacles = []
         for limit in limits:
-            link = self._kernel.table.link(limiter_of(limit.view.device))
+            link = self._kernel.table.link(self._limiter_of(limit.view.device))
             if link is None or self._limiter(limit):
                 continue
             if is_ours(link) and link.index in useless:
@@ -97,13 +112,13 @@ class Limits:
             self._kernel.delete_together(obstacles)
         self._kernel.drain()
 
-    def _remove(self, limits: Sequence[_Limit]) -> None:
+    def _remove(self, limits: Sequence[Limit]) -> None:
         """The limiter itself is of no use then, and goes with the next `reap`."""
         self._send(limits, lambda limit: remove_redirect(limit.port), errno.ENOENT, errno.EINVAL)
         bare = [limit for limit in limits if not limit.error and not self._kernel.filters(limit.port)]
-        self._send(bare, lambda limit: remove_ingress(limit.port), errno.ENOENT, errno.EINVAL)
+        self._send(bare, lambda limit: remove_ingress(limit.port, self.room), errno.ENOENT, errno.EINVAL)
 
-    def _send(self, limits: Sequence[_Limit], request: Callable[[_Limit], Request], *settled: int) -> None:
+    def _send(self, limits: Sequence[Limit], request: Callable[[Limit], Request], *settled: int) -> None:
         """To the kernel, for those that nothing has stopped; an errno in `settled` says that it was so already."""
         well = [limit for limit in limits if limit.error is None]
         for limit, error in zip(well, self._kernel.do([request(limit) for limit in well]), strict=True):

@@ -21,6 +21,9 @@ IFF_UP = 1
 EUI64, NO_ADDRESS = 0, 1
 """addr_gen_mode: a link-local address from the MAC (the kernel's default), or none at all."""
 
+SWITCHES = ("bridge", "openvswitch", "tun")
+"""The kinds of a switch's own device: Open vSwitch's is one of its kernel module's, or a tap in its userspace."""
+
 _ADDRESS, _IFNAME, _MTU, _LINK, _MASTER, _LINKINFO, _IFALIAS, _AF_SPEC, _GROUP = 1, 3, 4, 5, 10, 18, 20, 26, 27
 _NET_NS_FD, _EXT_MASK, _CARRIER, _MAX_MTU, _PARENT_NAME, _PARENT_BUS = 28, 29, 33, 51, 56, 57
 _OPERSTATE, _OPER_UP = 16, 6
@@ -219,7 +222,7 @@ def parse_link(message: bytes) -> Link:
         as_u32(get(_MASTER, b"")),
         as_text(get(_IFALIAS, b"")),
         as_u32(get(_LINK, b"")),
-        _advertisements(found[_AF_SPEC]) if _AF_SPEC in found and found.get(_LINKINFO, b"").find(b"bridge\0") >= 0 else None,
+        _advertisements(found[_AF_SPEC]) if _AF_SPEC in found and kind_of in SWITCHES else None,
         f"{as_text(get(_PARENT_BUS, b''))} {as_text(found[_PARENT_NAME])}" if _PARENT_NAME in found else "",
         *_stacked(kind_of, info),
         max_mtu=as_u32(get(_MAX_MTU, b"")),

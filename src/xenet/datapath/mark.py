@@ -10,7 +10,7 @@ import re
 
 import msgspec
 
-from xenet.datapath.links import Link
+from xenet.datapath.links import SWITCHES, Link
 from xenet.model.guests import GuestKind
 from xenet.plan.view import BondView, PortView
 
@@ -53,6 +53,11 @@ def asked_of(link: Link) -> BondView | None:
         return None
 
 
+def leg_alias(port: PortView) -> str:
+    """Of a limiter's other end, where it has one."""
+    return f"xenet leg={port.device}"
+
+
 def words(alias: str) -> dict[str, str]:
     """What an alias of ours says; empty for any other alias."""
     first, *rest = alias.split(" ")
@@ -72,13 +77,13 @@ def port_view(link: Link) -> PortView | None:
 
 
 def is_switch(link: Link) -> bool:
-    """Whether this is a bridge of ours in service."""
-    return link.group == LIVE and link.kind == "bridge" and "network" in words(link.alias)
+    """Whether this is a bridge of ours in service, or the local device of one of Open vSwitch's."""
+    return link.group == LIVE and link.kind in SWITCHES and "network" in words(link.alias)
 
 
 def limited_by(link: Link) -> str:
     """The port that a limiter in service stands behind, empty for any other device."""
-    return words(link.alias).get("limits", "") if link.group == LIVE and link.kind == "ifb" else ""
+    return words(link.alias).get("limits", "") if link.group == LIVE and link.kind in ("ifb", "veth") else ""
 
 
 def is_remnant(link: Link) -> bool:
@@ -88,7 +93,7 @@ def is_remnant(link: Link) -> bool:
     """
     if link.group != LIVE:
         return link.group in (DEAD, DOOMED)
-    if is_switch(link) or limited_by(link):
+    if is_switch(link) or limited_by(link) or "leg" in words(link.alias):
         return False
     if link.kind in ("vlan", "vxlan", "bond"):
         return not link.master

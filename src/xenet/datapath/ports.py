@@ -33,13 +33,13 @@ _TAKEN = (errno.EEXIST, errno.EBUSY, errno.EINVAL)
 _EXFULL = 54
 
 
-class _Making:
+class Making:
     """A port on its way into service, and what stopped it."""
 
     def __init__(self, step: CreatePort) -> None:
         self.step = step
         self.port = step.port
-        self.master = 0
+        self.master: int | None = None
         self.made = False
         self.tap: NewTap | None = None
         self.error: Exception | None = None
@@ -47,6 +47,9 @@ class _Making:
 
 class Ports:
     """The steps on ports, several at once; every method says which failed."""
+
+    _free: int | None = 0
+    """The master of a port that is out of service."""
 
     def __init__(self, kernel: Kernel, guests: Guests) -> None:
         self._kernel = kernel
@@ -73,29 +76,41 @@ class Ports:
         return port is not None and same_device(port, wanted)
 
     def _create(self, steps: Sequence[CreatePort]) -> list[StepFailure]:
-        ports = [_Making(step) for step in steps]
         with ExitStack() as taps:
-            self._prepare(ports)
-            self._make(_well(ports), taps)
-            if taken := [port for port in ports if isinstance(port.error, OSError) and port.error.errno in _TAKEN]:
-                self._make(self._make_way(taken), taps)
-            self._send(_well(ports), self._prepared)
-            self._tell([port for port in _well(ports) if port.port.ethtool])
-            self._limit([port for port in _well(ports) if port.port.rate])
-            self._lock(_well(ports))
-            self._send(_well(ports), self._served)
-            _keep_taps(_well(ports))
-            self._discard([port.port.device for port in ports if port.error and port.made])
+            return self._finish(self._begin(steps, taps))
+
+    def _begin(self, steps: Sequence[CreatePort], taps: ExitStack) -> list[Making]:
+        """Devices with their limits, out of service yet."""
+        ports = [Making(step) for step in steps]
+        self._prepare(ports)
+        self._make(_well(ports), taps)
+        if taken := [port for port in ports if isinstance(port.error, OSError) and port.error.errno in _TAKEN]:
+            self._make(self._make_way(taken), taps)
+        self._send(_well(ports), self._prepared)
+        self._tell([port for port in _well(ports) if port.port.ethtool])
+        self._limit([port for port in _well(ports) if port.port.rate])
+        return ports
+
+    def _finish(self, ports: Sequence[Making]) -> list[StepFailure]:
+        """Locked, and into service; what failed is taken away again."""
+        self._lock(_well(ports))
+        self._send(_well(ports), self._served)
+        _keep_taps(_well(ports))
+        self._discard([port.port.device for port in ports if port.error and port.made])
         return [failure_of(port.step, port.error) for port in ports if port.error]
 
-    def _prepare(self, ports: Sequence[_Making]) -> None:
+    def _prepare(self, ports: Sequence[Making]) -> None:
         for port in ports:
             try:
-                port.master = self._bridge(port.step).index
+                port.master = self._master(port.step)
             except (Refused, OSError) as error:
                 port.error = error
 
-    def _make(self, ports: Sequence[_Making], taps: ExitStack) -> None:
+    def _master(self, step: CreatePort | SetPort) -> int | None:
+        """The ifindex of what ports are slaves of, None where they are no slaves. Raises Refused."""
+        return (self._kernel.theirs(step.bridge) if step.foreign else self._kernel.own(step.bridge)).index
+
+    def _make(self, ports: Sequence[Making], taps: ExitStack) -> None:
         for port in ports:
             try:
                 if port.port.kind == "tap":
@@ -116,14 +131,14 @@ class Ports:
         if refusal:
             raise refusal
 
-    def _prepared(self, port: _Making) -> Request:
+    def _prepared(self, port: Making) -> Request:
         """No link-local address, while there is no carrier that could bring one; and what a pair is born with, for a tap."""
         view, mode = port.port, self._kernel.no_link_local(port.port.mtu)
         if port.tap is None:
             return set_link(view.device, addr_gen_mode=mode)
         return set_link(view.device, addr_gen_mode=mode, group=LIVE, mac=HOST_MAC, mtu=view.mtu)
 
-    def _tell(self, ports: Sequence[_Making]) -> None:
+    def _tell(self, ports: Sequence[Making]) -> None:
         if ports:
             self._kernel.drain()
             errors = self._told([port.port for port in ports])
@@ -142,24 +157,24 @@ class Ports:
                 errors[view.device] = error
         return errors
 
-    def _limit(self, ports: Sequence[_Making]) -> None:
+    def _limit(self, ports: Sequence[Making]) -> None:
         if ports:
             self._kernel.drain()
             errors = self._limits.apply([port.port for port in ports])
             for port in ports:
                 port.error = errors.get(port.port.device)
 
-    def _lock(self, ports: Sequence[_Making]) -> None:
+    def _lock(self, ports: Sequence[Making]) -> None:
         """Also takes away what an earlier port of the same name has left."""
         errors = self._locks.apply([port.port for port in ports])
         for port in ports:
             port.error = errors.get(port.port.device)
 
-    def _served(self, port: _Making) -> Request:
+    def _served(self, port: Making) -> Request:
         return set_link(port.port.device, alias=port_alias(port.port), master=port.master, up=port.port.up)
 
-    def _send(self, ports: Sequence[_Making], request: Callable[[_Making], Request]) -> None:
-        requests: list[tuple[_Making, Request]] = []
+    def _send(self, ports: Sequence[Making], request: Callable[[Making], Request]) -> None:
+        requests: list[tuple[Making, Request]] = []
         for port in ports:
             try:
                 requests.append((port, request(port)))
@@ -168,7 +183,7 @@ class Ports:
         for (port, _), refusal in zip(requests, self._kernel.do([request for _, request in requests]), strict=True):
             port.error = _explained(refusal)
 
-    def _make_way(self, ports: Sequence[_Making]) -> list[_Making]:
+    def _make_way(self, ports: Sequence[Making]) -> list[Making]:
         """Delete what is ours and out of service but still holds a name; the ports that can be tried again."""
         obstacles: set[int] = set()
         for port in ports:
@@ -184,7 +199,7 @@ class Ports:
                 port.error = error
         return _well(ports)
 
-    def _obstacle(self, port: _Making) -> Link:
+    def _obstacle(self, port: Making) -> Link:
         """What holds the name, if it can go. Raises Refused, OSError."""
         link, where = self._kernel.ask(port.port.device), port.port.device
         if link is None and port.port.kind == "namespace":
@@ -193,7 +208,7 @@ class Ports:
             raise Refused(f"{where} exists already")
         return link
 
-    def _behind(self, port: _Making) -> Link | None:
+    def _behind(self, port: Making) -> Link | None:
         """The host's end of what holds the name on the guest's side."""
         guest = self._guests.socket(port.port.vm)
         message = guest.get(get_link(_guest_name(port.port))) if guest else None
@@ -228,12 +243,9 @@ class Ports:
         return failures + _failures([step for step, _ in ready], self._kernel.do([request for _, request in ready]))
 
     def _moved(self, step: SetPort) -> Request:
-        master, link = self._bridge(step), self._port(step.port.device)
+        master, link = self._master(step), self._port(step.port.device)
         mode = self._kernel.no_link_local(min(link.mtu, step.port.mtu))
-        return set_link(link.index, master=master.index, up=step.port.up, mtu=step.port.mtu, addr_gen_mode=mode)
-
-    def _bridge(self, step: CreatePort | SetPort) -> Link:
-        return self._kernel.theirs(step.bridge) if step.foreign else self._kernel.own(step.bridge)
+        return set_link(link.index, master=master, up=step.port.up, mtu=step.port.mtu, addr_gen_mode=mode)
 
     def _port(self, device: str) -> Link:
         link = self._kernel.table.link(device)
@@ -256,7 +268,7 @@ class Ports:
                 failures.append(failure_of(step, Refused(f"{link.name} is not a port of xenet's")))
             elif link and link.group != DEAD:
                 ready.append((step, link))
-        outcomes = self._kernel.do([set_link(link.index, master=0, up=False, group=DEAD) for _, link in ready])
+        outcomes = self._kernel.do([set_link(link.index, master=self._free, up=False, group=DEAD) for _, link in ready])
         for _, link in ready:
             if not link.up and not link.master:
                 self._kernel.ask(link.index)
@@ -280,7 +292,7 @@ def _guest_name(port: PortView) -> str:
     return port.device if port.moving else f"eth{port.index}"
 
 
-def _keep_taps(ports: Sequence[_Making]) -> None:
+def _keep_taps(ports: Sequence[Making]) -> None:
     for port in ports:
         try:
             if port.tap:
@@ -289,7 +301,7 @@ def _keep_taps(ports: Sequence[_Making]) -> None:
             port.error = error
 
 
-def _well(ports: Sequence[_Making]) -> list[_Making]:
+def _well(ports: Sequence[Making]) -> list[Making]:
     return [port for port in ports if port.error is None]
 
 

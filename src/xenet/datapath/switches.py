@@ -1,13 +1,13 @@
-"""Switches and what the host has on them: bridges, uplinks, addresses, routes. Each method does one step, and raises when it fails."""
+"""Switches: bridges and their uplinks. Each method does one step, and raises when it fails."""
 
 import errno
 from collections.abc import Mapping, Sequence
 
-from xenet.datapath.addresses import LINK, add_address, add_route, remove_address, remove_route
 from xenet.datapath.advertisements import refuse_advertisements
 from xenet.datapath.batch import Refused, failure_of
 from xenet.datapath.bonds import Bonds
 from xenet.datapath.kernel import Kernel
+from xenet.datapath.layer3 import Layer3
 from xenet.datapath.links import EUI64, Link, create_bridge, set_link
 from xenet.datapath.mark import LIVE, is_ours, is_remnant, port_view, switch_alias, words
 from xenet.datapath.netlink import NetlinkError
@@ -15,14 +15,10 @@ from xenet.datapath.nics import foreign_master
 from xenet.datapath.tunnels import Tunnels
 from xenet.datapath.vlans import VLANs
 from xenet.plan.steps import (
-    AddAddress,
-    AddRoute,
     AttachUplink,
     CreateSwitch,
     DeleteSwitch,
     DetachUplink,
-    RemoveAddress,
-    RemoveRoute,
     SetSwitch,
     StepFailure,
 )
@@ -37,6 +33,7 @@ class Switches:
 
     def __init__(self, kernel: Kernel, bonds: Bonds) -> None:
         self._kernel = kernel
+        self._layer3 = Layer3(kernel)
         self._vlans = VLANs(kernel)
         self._tunnels = Tunnels(kernel)
         self._bonds = bonds
@@ -120,22 +117,11 @@ class Switches:
         bridge, want = self._kernel.own(step.bridge), step.uplink
         nic = self._device(want)
         if nic.mtu != want.mtu:  # many a driver resets its NIC for this
-            self._resize(nic, want.mtu)
-        self._quieten(nic.index, want.mtu)
+            self._layer3.resize(nic, want.mtu)
+        self._layer3.quieten(nic.index, want.mtu)
         self._name_uplink(bridge, want.device)
         self._kernel.run(set_link(nic.index, master=bridge.index, up=want.up))
         self._tell(want.ethtool)
-
-    def _resize(self, nic: Link, mtu: int) -> None:
-        if 0 < nic.max_mtu < mtu:
-            raise Refused(f"MTU {mtu} is more than {nic.name} takes, which is {nic.max_mtu}")
-        try:
-            self._kernel.run(set_link(nic.index, mtu=mtu))
-        except NetlinkError as error:
-            if error.errno not in (errno.EINVAL, errno.ERANGE):
-                raise
-            raise Refused(f"{nic.name} does not take MTU {mtu}: {error.strerror}") from error
-        self._kernel.drain()
 
     def _device(self, want: UplinkView) -> Link:
         """The NIC, or the device that stands for the VLAN, the bond or the tunnel, made where it is not there."""
@@ -158,14 +144,6 @@ class Switches:
         if master := foreign_master(self._kernel.table, nic.name):
             raise Refused(f"{nic.name} belongs to {master.name}, which is not xenet's")
 
-    def _quieten(self, nic: int, mtu: int) -> None:
-        """No link-local address, now and later: a port has none of its own."""
-        if (mode := self._kernel.no_link_local(mtu)) is not None:
-            self._kernel.run(set_link(nic, addr_gen_mode=mode), errno.EAFNOSUPPORT)
-        own = [cidr for cidr, address in self._kernel.table.addresses[nic].items() if address.scope == LINK and ":" in cidr]
-        for cidr in own:
-            self._kernel.run(remove_address(nic, cidr), errno.EADDRNOTAVAIL)
-
     def _name_uplink(self, bridge: Link, device: str) -> None:
         said = words(bridge.alias)
         if said.get("uplink", "") != device:
@@ -187,26 +165,3 @@ class Switches:
             if self._kernel.no_link_local(nic.mtu) is not None:
                 self._kernel.run(set_link(nic.index, addr_gen_mode=EUI64), errno.EAFNOSUPPORT)
         self._name_uplink(bridge, "")
-
-    def add_address(self, step: AddAddress) -> None:
-        self._kernel.run(add_address(self._holder(step.bridge).index, step.address), errno.EEXIST)
-
-    def remove_address(self, step: RemoveAddress) -> None:
-        if self._kernel.table.link(step.device):
-            self._kernel.run(remove_address(self._holder(step.device).index, step.address), errno.EADDRNOTAVAIL, errno.ENODEV)
-
-    def add_route(self, step: AddRoute) -> None:
-        self._kernel.run(add_route(self._holder(step.bridge).index, step.route), errno.EEXIST)
-
-    def remove_route(self, step: RemoveRoute) -> None:
-        if self._kernel.table.link(step.bridge):
-            self._kernel.run(remove_route(self._holder(step.bridge).index, step.route), errno.ESRCH, errno.ENODEV)
-
-    def _holder(self, device: str) -> Link:
-        """What may hold an address: a bridge of ours, or a NIC, to and from which addresses move. Raises Refused."""
-        link = self._kernel.table.link(device)
-        if link is None:
-            raise Refused(f"there is no device {device}")
-        if link.kind == "bridge" or is_ours(link):
-            return self._kernel.own(device)
-        return link

@@ -17,7 +17,7 @@ from xenet.datapath.shaping import KINDS, Shaping
 from xenet.datapath.tc import bucket_for
 from xenet.datapath.uplinks import bond_links, is_bond, uplink_view
 from xenet.model.hidden import BondLinks, Lease
-from xenet.plan.view import LockView, PortView, Settings, SwitchView
+from xenet.plan.view import LockView, PortView, RouteView, Settings, SwitchView
 
 
 class Table:
@@ -56,6 +56,7 @@ class Table:
         self._pending: dict[int, bytes] = {}
         self._views: dict[int, SwitchView] = {}
         self._touched: set[str] = set()
+        self._ours: set[str] = set()
 
     def load(
         self,
@@ -162,6 +163,10 @@ class Table:
             self._heeded[bridge] = asked
             self._views.pop(self._names.get(bridge, 0), None)
 
+    def heeded(self, bridge: str) -> Mapping[str, Settings]:
+        """What is asked of the drivers of this switch, by device."""
+        return self._heeded.get(bridge, {})
+
     def _put(self, index: int, link: Link | None) -> None:
         old = self._links.get(index)
         if link is None:
@@ -224,6 +229,8 @@ class Table:
             self._views.pop(link.master, None)
             if link.kind == "bridge" or not is_ours(link):
                 self._touched.add(link.name)
+            else:
+                self._ours.add(link.name)
             if master := self._links.get(link.master):
                 self._touched.add(master.name)
                 if is_bond(master):
@@ -235,7 +242,14 @@ class Table:
         """The bridges and NICs that changed since this was last asked."""
         self.settle()
         touched, self._touched = self._touched, set()
+        self._ours = set()
         return touched
+
+    def touched_devices(self) -> set[str]:
+        """The same by every device's own name, ours included."""
+        self.settle()
+        ours = self._ours
+        return self.touched() | ours
 
     def links(self) -> list[Link]:
         self.settle()
@@ -311,11 +325,11 @@ class Table:
         said = words(link.alias)
         members = self._members.get(link.index, set())
         asked = self._heeded.get(link.name, {})
-        ports = {port.device: self._held(index, port, asked.get(port.device)) for index in members if (port := self._ports.get(index))}
+        ports = {port.device: self.held(index, port, asked.get(port.device)) for index in members if (port := self._ports.get(index))}
         if link.index in self._foreign:
             return SwitchView(link.name, "", ports=ports, foreign=True)
         nic = self.link(said.get("uplink", ""))
-        autoconf, router = (link.advertisements.autoconf, link.advertisements.router) if link.advertisements else (False, False)
+        addresses, routes = self.layer3_of(link)
         return SwitchView(
             bridge=link.name,
             network=said["network"],
@@ -324,11 +338,18 @@ class Table:
             up=link.up,
             uplink=uplink_view(self, nic, asked) if nic and nic.index in members else None,
             ports=ports,
-            addresses=tuple(sorted(address.cidr for address in self._global(link.index) if not (autoconf and address.advertised))),
-            routes=tuple(sorted(route.view for route in self.routes.get(link.index, ()) if not (router and route.advertised))),
+            addresses=addresses,
+            routes=routes,
             advertisements=link.advertisements,
             ethtool=self.settings_of(link, asked.get(link.name, {})),
         )
+
+    def layer3_of(self, link: Link) -> tuple[tuple[str, ...], tuple[RouteView, ...]]:
+        """The addresses and routes of a switch's own device, as SwitchView has them."""
+        autoconf, router = (link.advertisements.autoconf, link.advertisements.router) if link.advertisements else (False, False)
+        addresses = sorted(address.cidr for address in self._global(link.index) if not (autoconf and address.advertised))
+        routes = sorted(route.view for route in self.routes.get(link.index, ()) if not (router and route.advertised))
+        return tuple(addresses), tuple(routes)
 
     def _global(self, index: int) -> list[Address]:
         return [address for address in self.addresses.get(index, {}).values() if address.scope == GLOBAL]
@@ -342,7 +363,7 @@ class Table:
         routers = sorted(route.view.gateway for route in self.routes.get(link.index, ()) if route.advertised and route.view.destination == "::/0")
         return Lease(tuple(addresses), next(iter(routers), ""))
 
-    def _held(self, index: int, port: PortView, asked: Settings | None) -> PortView:
+    def held(self, index: int, port: PortView, asked: Settings | None) -> PortView:
         """With the limit and the lock that hold its guest, and what its driver was told."""
         if asked:
             port = msgspec.structs.replace(port, ethtool=self.settings_of(self._links[index], asked))

@@ -32,6 +32,11 @@ ROOT, INGRESS = 0xFFFF_FFFF, 0xFFFF_FFF1
 """Where a qdisc is: behind the device, or before it."""
 PREF = 0x5845
 """The preference of our filter among those of a port: its mark, as the group is the devices'."""
+SWALLOW = 0x5846
+"""The preference of the filter that keeps frames from the host's own stack."""
+_BPF_OPS_LEN, _BPF_OPS, _BPF_FLAGS, _BPF_DIRECT = 4, 5, 8, 1
+_RETURN_SHOT = Struct("=HBBI").pack(0x06, 0, 0, 2)
+"""`ret #2`: TC_ACT_SHOT."""
 _INGRESS_HANDLE, _INGRESS_FILTERS, _BUCKET_HANDLE = 0xFFFF_0000, 0xFFFF_FFF2, 0x1_0000
 _ALL = socket.htons(0x0003)
 _KIND, _OPTIONS = 1, 2
@@ -47,7 +52,7 @@ _TBF_REST = Struct("=III")
 _SELECT_ALL = Struct("=BBBxHHhhI").pack(_TERMINAL, 0, 1, 0, 0, 0, 0, 0) + bytes(16)
 """One key, whose mask is empty."""
 _MIRRED = Struct("=IIiiiiI")
-_U64 = Struct("=Q")
+_U16, _U32, _U64 = Struct("=H"), Struct("=I"), Struct("=Q")
 
 
 class Bucket(NamedTuple):
@@ -71,14 +76,14 @@ def set_bucket(index: int, bucket: Bucket) -> Request:
     return Request(NEWQDISC, CREATE | REPLACE, _TC.pack(0, index, _BUCKET_HANDLE, ROOT, 0) + text(_KIND, "tbf") + attr(_OPTIONS, options))
 
 
-def add_ingress(index: int) -> Request:
-    """Room for filters before the device. EEXIST where there is."""
-    return Request(NEWQDISC, CREATE | EXCL, _TC.pack(0, index, _INGRESS_HANDLE, INGRESS, 0) + text(_KIND, "ingress"))
+def add_ingress(index: int, kind: str = "ingress") -> Request:
+    """Room for filters before the device. EEXIST where there is. Of kind clsact it is room behind the device, too."""
+    return Request(NEWQDISC, CREATE | EXCL, _TC.pack(0, index, _INGRESS_HANDLE, INGRESS, 0) + text(_KIND, kind))
 
 
-def remove_ingress(index: int) -> Request:
-    """With all its filters. EINVAL where another kind (clsact) makes the room, ENOENT where nothing does."""
-    return Request(DELQDISC, 0, _TC.pack(0, index, _INGRESS_HANDLE, INGRESS, 0) + text(_KIND, "ingress"))
+def remove_ingress(index: int, kind: str = "ingress") -> Request:
+    """With all its filters. EINVAL where another kind makes the room, ENOENT where nothing does."""
+    return Request(DELQDISC, 0, _TC.pack(0, index, _INGRESS_HANDLE, INGRESS, 0) + text(_KIND, kind))
 
 
 def redirect(index: int, target: int) -> Request:
@@ -95,8 +100,20 @@ def remove_redirect(index: int) -> Request:
     return Request(DELTFILTER, 0, _filter(index) + text(_KIND, "u32"))
 
 
-def _filter(index: int) -> bytes:
-    return _TC.pack(0, index, 0, _INGRESS_FILTERS, PREF << 16 | _ALL)
+def swallow(index: int) -> Request:
+    """All that comes in at the device ends there: packet sockets have had it by then, the host's own stack gets nothing. A classic BPF program of
+    one instruction, since kernels without act_gact have no other way to drop."""
+    program = attr(_BPF_OPS_LEN, _U16.pack(1)) + attr(_BPF_OPS, _RETURN_SHOT) + attr(_BPF_FLAGS, _U32.pack(_BPF_DIRECT))
+    return Request(NEWTFILTER, CREATE | EXCL, _filter(index, SWALLOW) + text(_KIND, "bpf") + attr(_OPTIONS, program))
+
+
+def remove_swallow(index: int) -> Request:
+    """ENOENT or EINVAL where there is none."""
+    return Request(DELTFILTER, 0, _filter(index, SWALLOW) + text(_KIND, "bpf"))
+
+
+def _filter(index: int, pref: int = PREF) -> bytes:
+    return _TC.pack(0, index, 0, _INGRESS_FILTERS, pref << 16 | _ALL)
 
 
 def get_qdiscs() -> Request:

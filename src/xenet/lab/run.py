@@ -6,6 +6,7 @@ a crashed one left is found by looking here:
 
     maker            held by the process that is making, or owns, the lab (see guests/held.py)
     lab.json         what was asked for
+    datapath         what its agents were started with
     ready            the server's ready line: the lab is up
     kept             the lab shall stand without its maker
     namespaces/NAME  hosts, switches and machines
@@ -62,6 +63,10 @@ class Run(msgspec.Struct, frozen=True):
     @property
     def kept(self) -> Path:
         return self.directory / "kept"
+
+    @property
+    def datapath(self) -> Path:
+        return self.directory / "datapath"
 
     @property
     def server(self) -> Path:

@@ -57,6 +57,7 @@ def making(run: Run) -> Iterator[None]:
 def up(run: Run, lab: Lab, options: Options, say: Say) -> str:
     """Within `making`: all, up to the last VM's address; the server's ready line. Raises LabError, GuestError, Failure."""
     run.save(lab)
+    run.datapath.write_text(options.datapath)
     say("namespaces and cables")
     build(run, lab)
     say("server")
@@ -109,7 +110,7 @@ def revive(run: Run) -> list[str]:
     if dead:
         with Client.connect(str(run.socket)) as client:
             client.login()
-            bring_hosts(run, dead, Options(), client)
+            bring_hosts(run, dead, Options(datapath=run.datapath.read_text()), client)
     return [host.name for host in dead]
 
 

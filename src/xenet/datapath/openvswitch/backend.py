@@ -1,0 +1,259 @@
+"""The datapath on Open vSwitch, below the same steps as the bridge's.
+
+The database and the kernel are heard by one descriptor. An Open vSwitch of the host's own is started here, and again when one of its daemons
+has died; the system's is waited for.
+"""
+
+import select
+import socket
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+
+from xenet.datapath.advertisements import Advertisements, refuse_advertisements
+from xenet.datapath.base import FDBEntry, SocketIn
+from xenet.datapath.batch import Refused
+from xenet.datapath.handover import Handover
+from xenet.datapath.kernel import Kernel
+from xenet.datapath.layer3 import Layer3
+from xenet.datapath.links import Link, set_link
+from xenet.datapath.mark import LIVE, is_ours, is_switch, port_view, switch_alias
+from xenet.datapath.namespaces import Guests
+from xenet.datapath.netlink import NetlinkError
+from xenet.datapath.nics import foreign_master, nic_facts
+from xenet.datapath.openvswitch.batch import Acts, Batch, each
+from xenet.datapath.openvswitch.board import Board
+from xenet.datapath.openvswitch.control import ask
+from xenet.datapath.openvswitch.database import Database, Unreachable
+from xenet.datapath.openvswitch.fdb import parse_fdb
+from xenet.datapath.openvswitch.place import Place
+from xenet.datapath.openvswitch.ports import SwitchPorts
+from xenet.datapath.openvswitch.programs import find_programs
+from xenet.datapath.openvswitch.specs import KERNEL, USERSPACE
+from xenet.datapath.openvswitch.uplinks import Uplinks
+from xenet.datapath.openvswitch.watch import Watch
+from xenet.model.hidden import NIC, BondLinks, ForeignBridge, Lease
+from xenet.plan import steps as s
+from xenet.plan.view import RouteView, Settings, SwitchView
+
+_REAP = 500
+START_S = 5.0
+"""Seconds that the database has to answer as the agent starts."""
+Layers = dict[str, tuple[int, tuple[str, ...], tuple[RouteView, ...]]]
+"""Switch -> the ifindex of its own device, and the addresses and routes there."""
+
+
+class OpenVSwitchDatapath:
+    """Of the network namespace of the thread that makes it."""
+
+    def __init__(self, netns_of: SocketIn, place: Place) -> None:
+        """Starts what has to run, connects, and observes. Raises OSError."""
+        self._netns_of = netns_of
+        self.place = place
+        if place.own:
+            place.own.ensure()
+        self._kernel = Kernel()
+        self._database = Database(place.socket, find_programs().schema)
+        self._database.connect(START_S)
+        self._watch = Watch(place.control)
+        self._board = Board(self._database, self._kernel)
+        self._uplinks = Uplinks(self._kernel, self._board, place.userspace)
+        self._layer3 = Layer3(self._kernel)
+        self._advertisements = Advertisements(self._kernel)
+        self._ioctl = socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
+        self._epoll = select.epoll()
+        for fileno in (self._kernel.fileno(), self._database.fileno(), self._watch.fileno()):
+            self._epoll.register(fileno, select.EPOLLIN)
+        self._touched: set[str] = set()
+        """What has changed, and was not told yet."""
+        self.observe()
+
+    def close(self) -> None:
+        self._epoll.close()
+        self._watch.close()
+        self._database.close()
+        self._kernel.close()
+        self._ioctl.close()
+
+    # --- hearing -----------------------------------------------------------------------------------
+
+    def observe(self) -> None:
+        self._kernel.observe()
+        self._hear()
+        self._board.forget()
+
+    def fileno(self) -> int:
+        return self._epoll.fileno()
+
+    def refresh(self) -> set[str]:
+        """Also starts a daemon again that has died, where it is ours to start."""
+        if self._mind():
+            self._touched |= set(self._board.asked)
+        self._hear()
+        touched, self._touched = self._touched, set()
+        return touched
+
+    def _hear(self) -> None:
+        self._kernel.drain()
+        devices = self._kernel.table.touched_devices()
+        names = self._board.take(self._database.run()) | self._board.touch(devices)
+        self._touched |= names | {name for name in devices if (link := self._kernel.table.link(name)) is None or not is_ours(link)}
+
+    def _mind(self) -> bool:
+        """Whether ovs-vswitchd is another one than before."""
+        if self.place.own and not (self._watch.alive and self._database.connected) and self.place.own.ensure():
+            self._database.hurry()
+        return self._watch.look()
+
+    def heed(self, bridge: str, asked: Mapping[str, Settings]) -> None:
+        if self._kernel.table.heeded(bridge) != asked:
+            self._kernel.table.heed(bridge, asked)
+            self._board.forget()
+
+    def steer(self) -> set[str]:
+        """ovs-vswitchd moves frames to other links, and tells the switches outside, by itself."""
+        return set()
+
+    def bridges(self) -> list[ForeignBridge]:
+        return [ForeignBridge(link.name, link.mtu) for link in self._kernel.table.foreign()]
+
+    def switches(self) -> dict[str, SwitchView]:
+        return self._board.switches()
+
+    def switch(self, bridge: str) -> SwitchView | None:
+        return self._board.switch(bridge)
+
+    def nics(self, devices: Sequence[str]) -> list[NIC]:
+        return nic_facts(self._kernel.table, self._ioctl, devices)
+
+    def bonds(self) -> list[BondLinks]:
+        return []
+
+    def foreign(self, bridge: str) -> bool:
+        if bridge in self._board.asked:
+            return False
+        link = self._kernel.table.link(bridge)
+        return self._board.foreign(bridge) is not None or (link is not None and not is_ours(link))
+
+    def foreign_master(self, device: str) -> str | None:
+        if device in self._board.taken():
+            return None
+        master = foreign_master(self._kernel.table, device)
+        return self._board.foreign(device) or (master.name if master else None)
+
+    def advertised(self, bridge: str) -> Lease:
+        return self._kernel.table.advertised(bridge)
+
+    def fdb(self, bridge: str) -> list[FDBEntry]:
+        if bridge not in self._board.asked:
+            return []
+        home, tag = self._board.home(bridge)
+        numbers = {str(row.ofport[0]): row.name for row in self._database.rows("Interface") if row.ofport}
+        here = {interface.name: port.name for port in self._board.bridges[home].ports.values() for interface in port.interfaces}
+        devices = {number: here[name] for number, name in numbers.items() if name in here}
+        found = parse_fdb(ask(self.place.control(), "fdb/show", home), tag, devices, bridge)
+        own = self._kernel.table.link(bridge)
+        return [*found, FDBEntry(own.mac, bridge, 0.0, local=True)] if own and own.mac not in {entry.mac for entry in found} else found
+
+    # --- acting ------------------------------------------------------------------------------------
+
+    def do(self, steps: Sequence[s.Step]) -> list[s.StepFailure]:
+        """Carry out the steps. Raises TypeError for one that is not a datapath's."""
+        if strange := next((step for step in steps if step.where != "datapath"), None):
+            raise TypeError(f"{type(strange).__name__} is not a datapath's step")
+        self._mind()
+        self._hear()
+        batch = Batch(steps)
+        with Guests(self._netns_of) as guests:
+            ports = SwitchPorts(self._kernel, guests, self._uplinks, self.place.userspace)
+            try:
+                self._carry_out(batch, ports, Handover(self._kernel, guests))
+            finally:
+                ports.close()
+        self._hear()
+        return batch.failures()
+
+    def _carry_out(self, batch: Batch, ports: SwitchPorts, handover: Handover) -> None:
+        before: Acts = {
+            s.CreateSwitch: each(self._make_room),
+            s.CreatePort: ports.begin,
+            s.SetPort: ports.lower,
+            s.RemovePort: ports.remove,
+            s.AttachUplink: each(self._uplinks.prepare),
+        }
+        batch.part(before, self._kernel.drain)
+        layers, taken = self._layers(), self._board.taken()
+        self._touched |= batch.write(self._database, self._board, USERSPACE if self.place.userspace else KERNEL)
+        self._kernel.drain()
+        self._restore(layers)
+        self._uplinks.release(sorted(taken - self._board.taken()))
+        after: Acts = {
+            s.CreateSwitch: each(lambda step: self._serve(step.switch)),
+            s.SetSwitch: each(lambda step: self._serve(step.switch)),
+            s.AttachUplink: each(self._uplinks.serve),
+            s.SetAdvertisements: each(self._advertisements.set),
+            s.AddAddress: each(self._layer3.add_address),
+            s.RemoveAddress: each(self._layer3.remove_address),
+            s.AddRoute: each(self._layer3.add_route),
+            s.RemoveRoute: each(self._layer3.remove_route),
+            s.CreatePort: ports.finish,
+            s.SetPort: ports.settle,
+            s.OfferPort: handover.offer,
+            s.SeatPort: handover.seat,
+        }
+        batch.part(after, self._kernel.drain)
+
+    def _make_room(self, step: s.CreateSwitch) -> None:
+        """For the switch's own device, which ovs-vswitchd makes: what is ours and no such one goes, anything else stays."""
+        link, name = self._kernel.ask(step.switch.bridge), step.switch.bridge
+        if link is None or name in self._board.asked:
+            return
+        if not is_ours(link):
+            raise Refused(f"{name} exists and is another's")
+        if port_view(link):
+            raise Refused(f"{name} is a port")
+        self._kernel.delete_together([link.index])
+
+    def _layers(self) -> Layers:
+        table = self._kernel.table
+        links = (table.link(name) for name in self._board.asked)
+        return {link.name: (link.index, *table.layer3_of(link)) for link in links if link and is_switch(link)}
+
+    def _restore(self, layers: Layers) -> None:
+        """A switch that became another thing (its VLAN came, or its carrier changed) has a new device, without what was on the old one."""
+        for name, (index, addresses, routes) in layers.items():
+            link, asked = self._kernel.table.link(name), self._board.asked.get(name)
+            if link is None or asked is None or link.index == index:
+                continue
+            with suppress(NetlinkError, Refused):  # what is not there afterwards is seen, and done then
+                self._serve(asked)
+                self._kernel.drain()
+                for address in addresses:
+                    self._layer3.add_address(s.AddAddress(object="", bridge=name, address=address))
+                for route in routes:
+                    self._layer3.add_route(s.AddRoute(object="", bridge=name, route=route))
+        self._kernel.drain()
+
+    def _serve(self, want: SwitchView) -> None:
+        """The mark on the switch's own device, no address that nobody asked for, and up."""
+        link = self._kernel.ask(want.bridge)
+        if link is None:
+            raise Unreachable(f"ovs-vswitchd has made no device {want.bridge}")
+        fresh = not is_switch(link)
+        mode = self._kernel.no_link_local(want.mtu) if fresh else None
+        self._kernel.run(set_link(link.index, alias=switch_alias(want.network), group=LIVE, addr_gen_mode=mode))
+        if fresh:
+            refuse_advertisements(want.bridge)
+        self._kernel.run(set_link(link.index, up=want.up))
+        if want.ethtool:
+            self._kernel.drivers.tell(link, want.ethtool)
+
+    def reap(self) -> int:
+        self._kernel.drain()
+        left = self._remnants()
+        self._kernel.delete_together([link.index for link in left[:_REAP]])
+        self._kernel.drain()
+        return len(self._remnants())
+
+    def _remnants(self) -> list[Link]:
+        serving = self._board.ports()
+        return [link for link in self._kernel.table.remnants() if link.group != LIVE or link.name not in serving]

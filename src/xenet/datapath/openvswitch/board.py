@@ -1,0 +1,170 @@
+"""What is observed: our switches, from the database's rows and the kernel's devices together.
+
+The database says which switches and ports there are; the kernel, what became of them: a port counts when its device carries our mark, and a
+switch is up when its local device does.
+"""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import msgspec
+
+from xenet.datapath.kernel import Kernel
+from xenet.datapath.links import Link
+from xenet.datapath.mark import is_switch, port_view
+from xenet.datapath.openvswitch.database import Database
+from xenet.datapath.openvswitch.read import is_ours, read_bridge
+from xenet.datapath.openvswitch.specs import UPLINK, Bridge, switches_of
+from xenet.plan.view import PortView, Settings, SwitchView, UplinkView, same_device
+
+replace = msgspec.structs.replace
+Told = Mapping[str, Settings]
+"""What is asked of drivers, by device."""
+
+
+class Board:
+    """Of one database and one kernel."""
+
+    def __init__(self, database: Database, kernel: Kernel) -> None:
+        self._database = database
+        self._kernel = kernel
+        self._bridges: dict[str, Bridge] = {}
+        """Ours, as rows."""
+        self._foreign: dict[str, str] = {}
+        """Device -> the bridge, none of ours, that has it."""
+        self._asked: dict[str, SwitchView] = {}
+        """Our switches as the rows describe them."""
+        self._users: dict[str, set[str]] = {}
+        """Device -> the switches in whose views it shows."""
+        self._views: dict[str, SwitchView] = {}
+
+    # --- news --------------------------------------------------------------------------------------
+
+    def take(self, news: Iterable[tuple[str, str, Any]]) -> set[str]:
+        """Take in what changed in the database; the switches and devices that it concerns."""
+        if not any(table in ("Bridge", "Port", "Interface") for _, table, _ in news):
+            return set()
+        before, asked = self._bridges, self._asked
+        self._read()
+        changed = {name for name in before.keys() | self._bridges.keys() if before.get(name) != self._bridges.get(name)}
+        if not changed:
+            return set()
+        self._asked = switches_of(self._bridges)
+        self._index()
+        touched = {name for name in asked.keys() | self._asked.keys() if asked.get(name) != self._asked.get(name)}
+        touched |= changed | self._on(changed)
+        for name in touched:
+            self._views.pop(name, None)
+        return touched
+
+    def _read(self) -> None:
+        rows = self._database.rows("Bridge")
+        self._bridges = {row.name: read_bridge(row) for row in rows if is_ours(row)}
+        self._foreign = {name: row.name for row in rows if not is_ours(row) for port in row.ports for name in self._names(port)}
+
+    def _names(self, port: Any) -> list[str]:
+        return [port.name, *(interface.name for interface in port.interfaces)]
+
+    def _on(self, bridges: set[str]) -> set[str]:
+        """The VLANs' switches on these."""
+        return {port.name for name in bridges if name in self._bridges for port in self._bridges[name].ports.values() if port.fake}
+
+    def _index(self) -> None:
+        self._users = {}
+        for name, switch in self._asked.items():
+            devices = {name, *switch.ports}
+            if switch.uplink:
+                devices |= {switch.uplink.device, *(switch.uplink.bond.slaves if switch.uplink.bond else ())}
+            for device in devices:
+                self._users.setdefault(device, set()).add(name)
+
+    def touch(self, devices: Iterable[str]) -> set[str]:
+        """The kernel has news of these devices; the switches in whose views they show."""
+        touched = {name for device in devices for name in self._users.get(device, ())}
+        for name in touched:
+            self._views.pop(name, None)
+        return touched
+
+    def forget(self) -> None:
+        """Build every view anew."""
+        self._views.clear()
+
+    # --- looking -----------------------------------------------------------------------------------
+
+    @property
+    def bridges(self) -> dict[str, Bridge]:
+        return self._bridges
+
+    @property
+    def asked(self) -> dict[str, SwitchView]:
+        return self._asked
+
+    def foreign(self, device: str) -> str | None:
+        """The bridge, none of ours, that has this device."""
+        return self._foreign.get(device)
+
+    def ports(self) -> set[str]:
+        """Devices of VIFs that the database has."""
+        return {name for switch in self._asked.values() for name in switch.ports}
+
+    def taken(self) -> set[str]:
+        """Devices that our switches lead out by."""
+        return {
+            interface.name
+            for bridge in self._bridges.values()
+            for port in bridge.ports.values()
+            if UPLINK in port.external and not port.fake
+            for interface in port.interfaces
+        }
+
+    def home(self, bridge: str) -> tuple[str, int]:
+        """The row of the table Bridge that a switch is in, and its tag there, -1 for none."""
+        switch = self._asked.get(bridge)
+        if bridge in self._bridges or switch is None or switch.uplink is None or switch.uplink.vlan is None:
+            return bridge, -1
+        name = next((row.name for row in self._bridges.values() if bridge in row.ports), bridge)
+        return name, switch.uplink.vlan.tag
+
+    def switches(self) -> dict[str, SwitchView]:
+        return {name: self._view(name) for name in self._asked}
+
+    def switch(self, bridge: str) -> SwitchView | None:
+        return self._view(bridge) if bridge in self._asked else None
+
+    def _view(self, name: str) -> SwitchView:
+        view = self._views.get(name)
+        if view is None:
+            view = self._views[name] = self._build(self._asked[name])
+        return view
+
+    def _build(self, asked: SwitchView) -> SwitchView:
+        table = self._kernel.table
+        link = table.link(asked.bridge)
+        told = table.heeded(asked.bridge)
+        ports = {name: port for name, wanted in asked.ports.items() if (port := self._port(wanted, told))}
+        uplink = self._uplink(asked.uplink, link, told) if asked.uplink else None
+        if link is None:
+            return replace(asked, mac="", mtu=0, up=False, ports=ports, uplink=uplink)
+        addresses, routes = table.layer3_of(link)
+        up, advertisements = is_switch(link) and link.up, link.advertisements
+        ethtool = table.settings_of(link, told.get(asked.bridge, {}))
+        seen = replace(asked, ethtool=ethtool, mac=link.mac, mtu=link.mtu, up=up, ports=ports, uplink=uplink)
+        return replace(seen, addresses=addresses, routes=routes, advertisements=advertisements)
+
+    def _port(self, asked: PortView, told: Told) -> PortView | None:
+        link = self._kernel.table.link(asked.device)
+        port = port_view(link) if link else None
+        if link is None or port is None or not same_device(port, asked):
+            return None
+        return self._kernel.table.held(link.index, port, told.get(port.device))
+
+    def _uplink(self, asked: UplinkView, local: Link | None, told: Told) -> UplinkView | None:
+        """A VLAN has no device of its own here but the local one; a bond has none at all: its slaves are."""
+        if asked.vlan:
+            return replace(asked, mtu=local.mtu if local else 0) if asked.vlan.parent else None
+        names = asked.bond.slaves if asked.bond else (asked.device,)
+        links = [link for name in names if (link := self._kernel.table.link(name))]
+        if len(links) < len(names):
+            return None
+        ethtool = {link.name: self._kernel.table.settings_of(link, told[link.name]) for link in links if link.name in told}
+        return replace(asked, mtu=min(link.mtu for link in links), up=all(link.up for link in links), ethtool=ethtool)

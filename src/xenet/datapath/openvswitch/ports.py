@@ -1,0 +1,84 @@
+"""Ports of VIFs: the devices are those of the bridge datapath; they come into service once the database has them, and go out of it before."""
+
+from collections.abc import Sequence
+from contextlib import ExitStack
+
+from xenet.datapath.batch import failure_of
+from xenet.datapath.kernel import Kernel
+from xenet.datapath.links import set_link
+from xenet.datapath.namespaces import Guests
+from xenet.datapath.openvswitch.legs import KernelLimits, Legs
+from xenet.datapath.openvswitch.uplinks import Uplinks
+from xenet.datapath.ports import Making, Ports
+from xenet.plan.steps import CreatePort, SetPort, StepFailure
+
+
+class SwitchPorts(Ports):
+    """Of one batch: what was begun is finished, or taken away as it is closed."""
+
+    _free = None
+
+    def __init__(self, kernel: Kernel, guests: Guests, uplinks: Uplinks, userspace: bool) -> None:
+        super().__init__(kernel, guests)
+        self._uplinks = uplinks
+        self._userspace = userspace
+        self._legs = Legs(kernel) if userspace else None
+        self._limits = self._legs or KernelLimits(kernel)
+        self._taps = ExitStack()
+        self._begun: dict[str, Making] = {}
+        """By device."""
+
+    def close(self) -> None:
+        left = [port.port.device for port in self._begun.values() if port.made]
+        self._discard(left)
+        if self._legs:
+            self._legs.close()
+        self._taps.close()
+
+    def _master(self, step: CreatePort | SetPort) -> int | None:
+        return None
+
+    # --- before the database has them --------------------------------------------------------------
+
+    def begin(self, steps: Sequence[CreatePort]) -> list[StepFailure]:
+        failures: list[StepFailure] = []
+        for chunk in self._chunks([step for step in steps if not self._strayed(step.port)]):
+            made = self._begin(chunk, self._taps)
+            self._kernel.drain()
+            failures += self._refused(made)
+            self._begun |= {port.port.device: port for port in made if port.error is None}
+        return failures
+
+    def _refused(self, made: Sequence[Making]) -> list[StepFailure]:
+        return self._finish([port for port in made if port.error])
+
+    def lower(self, steps: Sequence[SetPort]) -> list[StepFailure]:
+        """Down what shall be down, and what is locked and moves: no frame passes in a place where its lock is not yet."""
+        leaving = [step for step in steps if not step.port.up or step.port.lock or step.lock]
+        self._kernel.do([set_link(step.port.device, up=False) for step in leaving])
+        self._kernel.drain()
+        errors = self._legs.build([step.port for step in steps]) if self._legs else {}
+        return [failure_of(step, errors[step.port.device]) for step in steps if step.port.device in errors]
+
+    # --- when it has them --------------------------------------------------------------------------
+
+    def finish(self, steps: Sequence[CreatePort]) -> list[StepFailure]:
+        strays = [step for step in steps if step.port.device not in self._begun]
+        failures = self.move([SetPort(object=step.object, bridge=step.bridge, port=step.port) for step in strays])
+        for chunk in self._chunks([step for step in steps if step.port.device in self._begun]):
+            ports = [self._begun.pop(step.port.device) for step in chunk]
+            self._silence([port.port.device for port in ports])
+            failures += self._finish(ports)
+        return failures
+
+    def settle(self, steps: Sequence[SetPort]) -> list[StepFailure]:
+        self._silence([step.port.device for step in steps])
+        return self.move(steps)
+
+    def _silence(self, devices: Sequence[str]) -> None:
+        """As a NIC is heard by the host's own stack, so is the host's end of a VIF."""
+        self._kernel.drain()
+        if self._userspace:
+            for device in devices:
+                if link := self._kernel.table.link(device):
+                    self._uplinks.silence(link.index)

@@ -1,0 +1,40 @@
+"""Rows of the database as specs: those of our bridges, with all their ports, and who has which device."""
+
+from typing import Any
+
+from xenet.datapath.openvswitch.specs import NETWORK, Bridge, Interface, Port
+
+
+def read_bridge(row: Any) -> Bridge:
+    ports = {port.name: port for port in map(read_port, row.ports)}
+    return Bridge(row.name, ports, dict(row.external_ids), dict(row.other_config), row.datapath_type, _first(row.fail_mode, ""))
+
+
+def read_port(row: Any) -> Port:
+    return Port(
+        row.name,
+        tuple(sorted(map(read_interface, row.interfaces), key=lambda interface: interface.name)),
+        _first(row.tag, -1),
+        row.fake_bridge,
+        dict(row.external_ids),
+        dict(row.other_config),
+        _first(row.bond_mode, ""),
+        _first(row.lacp, ""),
+        row.bond_updelay,
+        row.bond_downdelay,
+    )
+
+
+def read_interface(row: Any) -> Interface:
+    mtu, mac = _first(row.mtu_request, 0), _first(row.mac, "")
+    return Interface(row.name, row.type, mtu, mac, dict(row.external_ids), dict(row.other_config))
+
+
+def _first(values: Any, default: Any) -> Any:
+    """Of a column that may be empty."""
+    return values[0] if values else default
+
+
+def is_ours(row: Any) -> bool:
+    """Whether this row of the table Bridge has our mark."""
+    return NETWORK in row.external_ids

@@ -1,0 +1,213 @@
+"""What Open vSwitch's database must say of our switches, as values, and the switches that such values describe.
+
+A network on a NIC or on a bond is a bridge; a VLAN's is a fake bridge: an internal port with the tag on the bridge of what carries it, and so is
+each of its VIFs. Rows of ours say so in their external_ids by keys of their own (`xenet-*`), beside those that XenServer writes.
+Source: ovs-vswitchd.conf.db(5); for fake bridges ovs-vsctl(8).
+"""
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from xenet.model.guests import GuestKind
+from xenet.plan.view import BondView, PortView, SwitchView, UplinkView, VLANView
+
+NETWORK, UPLINK, VIF, BOND = "xenet-network", "xenet-uplink", "xenet-vif", "xenet-bond"
+"""Our keys: of a bridge or fake bridge, the network's uuid; of what leads out, the device's name; of a port, the VIF's uuid; what a bond was
+asked for."""
+USERSPACE, KERNEL = "netdev", "system"
+"""Datapath types. In the first one, the way of a port's frames to a queue is another (see `legs`)."""
+_DEVICE = re.compile(r"(vif|tap)\d+\.(\d+)\Z")
+
+
+class Interface(msgspec.Struct, frozen=True):
+    """A row of the table Interface. 0 and "" leave a column empty."""
+
+    name: str
+    type: str = ""
+    mtu: int = 0
+    mac: str = ""
+    external: Mapping[str, str] = {}
+    other: Mapping[str, str] = {}
+
+
+class Port(msgspec.Struct, frozen=True):
+    """A row of the table Port, with its interfaces: several make a bond."""
+
+    name: str
+    interfaces: tuple[Interface, ...]
+    tag: int = -1
+    fake: bool = False
+    external: Mapping[str, str] = {}
+    other: Mapping[str, str] = {}
+    bond_mode: str = ""
+    lacp: str = ""
+    updelay: int = 0
+    downdelay: int = 0
+
+
+class Bridge(msgspec.Struct, frozen=True):
+    """A row of the table Bridge, with its ports by name."""
+
+    name: str
+    ports: Mapping[str, Port] = {}
+    external: Mapping[str, str] = {}
+    other: Mapping[str, str] = {}
+    datapath: str = ""
+    fail_mode: str = ""
+
+
+# --- from switches to rows -------------------------------------------------------------------------
+
+
+def bridges_of(switches: Mapping[str, SwitchView], datapath: str) -> dict[str, Bridge]:
+    """The rows for these switches. A VLAN whose carrier is not there stands alone, and so is seen to have no uplink."""
+    carriers = {switch.uplink.device: name for name, switch in switches.items() if switch.uplink and not switch.uplink.vlan}
+    homes = {name: carriers.get(switch.uplink.vlan.parent, name) for name, switch in switches.items() if switch.uplink and switch.uplink.vlan}
+    found = {name: _bridge(switch, datapath) for name, switch in switches.items() if homes.get(name, name) == name}
+    for name, home in homes.items():
+        if home != name:
+            ports = {**found[home].ports, **_fake(switches[name], switches[home], datapath == USERSPACE)}
+            found[home] = msgspec.structs.replace(found[home], ports=ports)
+    return found
+
+
+def _bridge(switch: SwitchView, datapath: str) -> Bridge:
+    local = Port(switch.bridge, (Interface(switch.bridge, "internal", switch.mtu),))
+    ports = {local.name: local, **{name: _vif(port, switch.network, datapath == USERSPACE) for name, port in switch.ports.items()}}
+    if switch.uplink and not switch.uplink.vlan:
+        ports[switch.uplink.device] = _uplink(switch.uplink)
+    external = {NETWORK: switch.network, "xs-network-uuids": switch.network, "network-uuids": switch.network}
+    other = {"mac-table-size": "10000", **({"hwaddr": switch.mac} if switch.mac else {})}
+    return Bridge(switch.bridge, ports, external, other, datapath)
+
+
+def _fake(switch: SwitchView, lower: SwitchView, legs: bool) -> dict[str, Port]:
+    assert switch.uplink and switch.uplink.vlan
+    tag, networks = switch.uplink.vlan.tag, f"{switch.network};{lower.network}"
+    said = {f"fake-bridge-{key}": networks for key in ("xs-network-uuids", "network-uuids")}
+    local = Interface(switch.bridge, "internal", switch.mtu, switch.mac)
+    port = Port(switch.bridge, (local,), tag, True, {NETWORK: switch.network, UPLINK: switch.uplink.device, **said})
+    return {port.name: port, **{name: _vif(view, switch.network, legs, tag) for name, view in switch.ports.items()}}
+
+
+def _vif(port: PortView, network: str, legs: bool, tag: int = -1) -> Port:
+    said = {
+        "xs-vif-uuid": port.vif,
+        "xs-vm-uuid": port.vm,
+        "xs-network-uuid": network,
+        "attached-mac": port.mac,
+        "iface-id": port.vif,
+        "vm-id": port.vm,
+        "iface-status": "active",
+    }
+    device = leg_of(port.device) if port.rate and legs else port.device
+    return Port(port.device, (Interface(device, external=said),), tag, external={VIF: port.vif})
+
+
+def leg_of(device: str) -> str:
+    """What is the port of the switch in place of a limited one: the far end of a pair whose near end holds the queue."""
+    return f"lim{device[3:]}"
+
+
+def _uplink(uplink: UplinkView) -> Port:
+    if uplink.bond is None:
+        return Port(uplink.device, (Interface(uplink.device),), external={UPLINK: uplink.device})
+    bond = uplink.bond
+    key = {"lacp-aggregation-key": str(bond.lacp_key)} if bond.lacp_key else {}
+    other = {"bond-detect-mode": "carrier", "bond-miimon-interval": str(bond.miimon), "bond-rebalance-interval": str(bond.rebalance)}
+    if bond.mode == "lacp":
+        other |= {"lacp-time": bond.lacp_time, "lacp-fallback-ab": "true" if bond.lacp_fallback else "false"}
+    if bond.primary:
+        other["bond-primary"] = bond.primary
+    return Port(
+        uplink.device,
+        tuple(Interface(slave, other=key) for slave in bond.slaves),
+        external={UPLINK: uplink.device, BOND: msgspec.json.encode(bond).decode()},
+        other=other,
+        bond_mode=_bond_mode(bond),
+        lacp="active" if bond.mode == "lacp" else "off",
+        updelay=bond.updelay,
+        downdelay=bond.downdelay,
+    )
+
+
+def _bond_mode(bond: BondView) -> str:
+    if bond.mode == "lacp":
+        return "balance-tcp" if bond.hashing == "tcpudp_ports" else "balance-slb"
+    return bond.mode
+
+
+# --- from rows to switches -------------------------------------------------------------------------
+
+
+def switches_of(bridges: Mapping[str, Bridge]) -> dict[str, SwitchView]:
+    """The switches that these rows describe: what is no row of ours is left out. MACs and MTUs are those that were asked for."""
+    found: dict[str, SwitchView] = {}
+    for bridge in bridges.values():
+        if bridge.external.get(NETWORK):
+            found[bridge.name] = _switch(bridge)
+            fakes = [port for port in bridge.ports.values() if port.fake and port.external.get(NETWORK)]
+            found |= {fake.name: _fake_switch(bridge, fake) for fake in fakes}
+    return found
+
+
+def _switch(bridge: Bridge) -> SwitchView:
+    local = bridge.ports.get(bridge.name)
+    uplink = next((port for port in bridge.ports.values() if port.external.get(UPLINK) and not port.fake), None)
+    return SwitchView(
+        bridge.name,
+        bridge.external[NETWORK],
+        bridge.other.get("hwaddr", ""),
+        local.interfaces[0].mtu if local else 0,
+        uplink=_seen_uplink(uplink) if uplink else None,
+        ports=_seen_ports(bridge, -1),
+    )
+
+
+def _fake_switch(bridge: Bridge, fake: Port) -> SwitchView:
+    carrier = next((port.name for port in bridge.ports.values() if port.external.get(UPLINK) and not port.fake), "")
+    local = fake.interfaces[0]
+    uplink = UplinkView(fake.external.get(UPLINK, ""), local.mtu, vlan=VLANView(carrier, fake.tag))
+    return SwitchView(fake.name, fake.external[NETWORK], local.mac, local.mtu, uplink=uplink, ports=_seen_ports(bridge, fake.tag))
+
+
+def _seen_uplink(port: Port) -> UplinkView | None:
+    if BOND not in port.external:
+        return UplinkView(port.name)
+    return UplinkView(port.name, bond=_seen_bond(port, msgspec.json.decode(port.external[BOND], type=BondView)))
+
+
+def _seen_bond(port: Port, asked: BondView) -> BondView:
+    """What was asked for, in the columns' words where there are columns for it."""
+    other, lacp = port.other, port.lacp == "active"
+    seen: dict[str, Any] = {
+        "slaves": tuple(sorted(interface.name for interface in port.interfaces)),
+        "mode": "lacp" if lacp else port.bond_mode,
+        "primary": other.get("bond-primary", ""),
+        "miimon": int(other.get("bond-miimon-interval", 0)),
+        "downdelay": port.downdelay,
+        "updelay": port.updelay,
+        "rebalance": int(other.get("bond-rebalance-interval", 0)),
+    }
+    if lacp:
+        key = port.interfaces[0].other.get("lacp-aggregation-key", "0") if port.interfaces else "0"
+        seen["hashing"] = "tcpudp_ports" if port.bond_mode == "balance-tcp" else "src_mac"
+        seen |= {"lacp_time": other.get("lacp-time", ""), "lacp_key": int(key), "lacp_fallback": other.get("lacp-fallback-ab") == "true"}
+    return msgspec.structs.replace(asked, **seen)
+
+
+def _seen_ports(bridge: Bridge, tag: int) -> dict[str, PortView]:
+    ports = (_seen_port(port) for port in bridge.ports.values() if port.tag == tag and VIF in port.external)
+    return {port.device: port for port in ports if port}
+
+
+def _seen_port(port: Port) -> PortView | None:
+    named, said = _DEVICE.match(port.name), port.interfaces[0].external if port.interfaces else {}
+    if named is None or not said.keys() >= {"xs-vm-uuid", "attached-mac"}:
+        return None
+    kind: GuestKind = "tap" if named[1] == "tap" else "namespace"
+    limited = -1 if port.interfaces[0].name != port.name else 0  # how much, the kernel knows
+    return PortView(port.name, port.external[VIF], said["xs-vm-uuid"], int(named[2]), said["attached-mac"], kind=kind, rate=limited)

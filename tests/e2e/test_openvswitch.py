@@ -1,0 +1,73 @@
+"""A whole lab on Open vSwitch, by the command line: everybody reaches everybody, kills in between, nothing left."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.world import until
+from xenet.datapath.openvswitch.daemons import holder
+
+pytestmark = pytest.mark.kernel
+
+
+class LabOf:
+    """`xenet` and `xe` for one lab."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder / "lab"
+        self.environment = {**os.environ, "XENET_RUN": str(folder)}
+
+    def __call__(self, *argv: str, program: str = "xenet", check: bool = True) -> str:
+        command = [str(Path(sys.executable).with_name(program)), *argv]
+        done = subprocess.run(command, env=self.environment, capture_output=True, text=True, check=False)
+        assert not check or done.returncode == 0, f"{' '.join(argv)}: {done.stdout}{done.stderr}"
+        return done.stdout.strip()
+
+    def up(self, *argv: str) -> None:
+        line = self("lab", "up", "--datapath", "openvswitch", *argv)
+        self.environment |= dict(word.split("=", 1) for word in line.split())
+
+    def xe(self, *argv: str) -> str:
+        return self(*argv, program="xe")
+
+    def pings(self) -> tuple[int, int]:
+        said = json.loads(self("lab", "ping-all", "--json", check=False))
+        return said["received"], said["sent"]
+
+
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LabOf]:
+    made = LabOf(tmp_path_factory.mktemp("labs"))
+    made.up("--hosts", "2", "--nics", "2", "--vms", "3")
+    try:
+        yield made
+    finally:
+        made("lab", "down")
+        assert not made.folder.exists()
+
+
+def test_everybody_reaches_everybody(lab):
+    assert lab.pings() == (12, 12)
+    hosts = lab.xe("host-list", "--minimal").split(",")
+    assert "network_backend: openvswitch" in lab.xe("host-param-get", f"uuid={hosts[0]}", "param-name=software-version")
+    assert lab("drift") == lab("plan") == ""
+
+
+def test_kill_9_of_agent_and_daemons_changes_nothing_for_long(lab):
+    agent = lab.folder / "processes" / "host1" / "pid"
+    os.kill(int(agent.read_text()), signal.SIGKILL)
+    assert lab.pings() == (12, 12), "frames flow without the agent"
+    folder = lab.folder / "host1" / "openvswitch"
+    victims = {name: holder(folder / f"{name}.pid") for name in ("ovs-vswitchd", "ovsdb-server")}
+    for pid in victims.values():
+        os.kill(pid or 0, signal.SIGKILL)
+    lab("lab", "revive")
+    until(lambda: lab.pings() == (12, 12), 30)
+    os.kill(holder(folder / "ovs-vswitchd.pid") or 0, signal.SIGKILL)
+    until(lambda: lab.pings() == (12, 12), 30)
