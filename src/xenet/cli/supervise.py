@@ -62,15 +62,16 @@ def server_settings(options: dict[str, Any]) -> Settings:
     password = file.read_text().strip() if file else os.environ.get("XENET_PASSWORD", "")
     penalty = float(os.environ.get("XENET_LOGIN_PENALTY", PENALTY))  # for tests, which cannot wait that long
     return Settings(
-        options["state"],
-        host,
-        port,
-        options["store"],
-        options["tls"],
-        password,
-        options["www"],
-        penalty,
-        options["seed"] if options["datapath"] == "fake" else "",
+        state=options["state"],
+        host=host,
+        port=port,
+        store=options["store"],
+        tls=options["tls"],
+        password=password,
+        www=options["www"],
+        penalty=penalty,
+        log_calls=options["log_calls"],
+        seed=options["seed"] if options["datapath"] == "fake" else "",
     )
 
 

@@ -132,6 +132,7 @@ def down(state: Path, netns: str, datapath: str) -> None:
 @click.option("--tls/--no-tls", default=False, help="https with a certificate of its own making, or http.")
 @click.option("--password-file", type=click.Path(path_type=Path, exists=True, dir_okay=False), help="Root's password at the first start.")
 @click.option("--www", type=click.Path(path_type=Path, exists=True, file_okay=False), help="Static files to serve at GET /.")
+@click.option("--log-calls", is_flag=True, help="Say each call on stderr: its message, how it ended and how long it took.")
 @click.option("--no-agent", is_flag=True, help="The server alone; hosts come by their own agents.")
 def serve(**options: Any) -> None:
     """Run a pool's server and the agent of this host.
@@ -143,6 +144,8 @@ def serve(**options: Any) -> None:
     import uvloop
 
     check_serve(options)
+    if options["log_calls"]:
+        logging.getLogger("xenet.calls").setLevel(logging.INFO)
     from xenet.cli.supervise import serve_with_agent  # with the server's libraries, which no other command should wait for
 
     with TemporaryDirectory(prefix="xenet-") if options["state"] is None else nullcontext() as folder:

@@ -13,6 +13,7 @@ from xenet.model.errors import Failure
 from xenet.model.task import Session
 from xenet.model.types import Ref, SessionRef, StrMap, StrSet
 from xenet.server import passwords
+from xenet.server.calls import Unknown
 from xenet.server.events import Events, revision_of, subscription, token_of
 from xenet.server.sessions import Registered, Sessions, digest
 from xenet.store.base import Store
@@ -32,17 +33,18 @@ class Context(msgspec.Struct, frozen=True):
     store: Store
     sessions: Sessions
     events: Events
+    unknown: Unknown
     session: str
     """The caller's session reference; empty at login."""
     local: bool
     """The caller came through the local socket: root is trusted."""
 
 
-def builtin(cls: str, result: APIType = VOID, *, name: str = "") -> Callable[[Handler], Handler]:
+def builtin(cls: str, result: APIType = VOID, *, name: str = "", ours: bool = False) -> Callable[[Handler], Handler]:
     """Make a message of the server's own."""
 
     def enter(function: Handler) -> Handler:
-        entry = Message(cls, name or function.__name__.removesuffix("_"), params_of(function), result, function)
+        entry = Message(cls, name or function.__name__.removesuffix("_"), params_of(function), result, function, ours=ours)
         BUILTIN[entry.full_name] = entry
         return function
 
@@ -220,3 +222,9 @@ def list_methods() -> list[str]:
 @builtin("host", STRINGS, name="list_methods")
 async def host_list_methods(context: Context) -> list[str]:
     return list_methods()
+
+
+@builtin("Diagnostics", APIType("set", of=APIType("map", key=STRING, of=STRING)), ours=True)
+async def get_unimplemented_calls(context: Context) -> list[dict[str, str]]:
+    """The messages that clients asked for since the start and that are not there: how often, when first and last, and why."""
+    return context.unknown.rows()

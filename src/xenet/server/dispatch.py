@@ -5,6 +5,7 @@ from typing import Any
 from xenet.model.declare import APIType
 from xenet.model.errors import Failure
 from xenet.server.builtin import BUILTIN, WITHOUT_SESSION, Context, list_methods
+from xenet.server.calls import Unknown, logged
 from xenet.server.core import Core
 from xenet.server.events import Events
 from xenet.server.http import Origin
@@ -21,27 +22,40 @@ STRING = APIType("string")
 class Dispatcher:
     """Answers calls; one for all listeners."""
 
-    def __init__(self, core: Core, sessions: Sessions, events: Events) -> None:
+    def __init__(self, core: Core, sessions: Sessions, events: Events, *, log_calls: bool = False) -> None:
         self.core = core
         self.sessions = sessions
         self.events = events
+        self.unknown = Unknown()
+        self._logs = log_calls
 
     async def __call__(self, method: str, params: list[Any], origin: Origin) -> Any:
         """The result as a plain value. Raises Failure."""
+        work = self._answer(method, params, origin)
+        return await (logged(work, method, origin) if self._logs else work)
+
+    async def _answer(self, method: str, params: list[Any], origin: Origin) -> Any:
         if method == "system.listMethods":
             return list_methods()
         if method.startswith(ALIVE):
             return True
-        message, asynchronous = find(method)
+        message, asynchronous = self._find(method)
         session, given = self._session_of(message, method, params)
         args = decode_args(message, given)
         if message.full_name in BUILTIN:
-            context = Context(self.core.store, self.sessions, self.events, session, origin.local)
+            context = Context(self.core.store, self.sessions, self.events, self.unknown, session, origin.local)
             result = await message.run(context, *args)
             return "" if result is None else result
         if asynchronous:
             return await self.core.run_as_task(message, args)
         return await self.core.run(message, args)
+
+    def _find(self, method: str) -> tuple[Message, bool]:
+        try:
+            return find(method)
+        except Failure:
+            self.unknown.note(method, self.core.now())
+            raise
 
     def _session_of(self, message: Message, method: str, params: list[Any]) -> tuple[str, list[Any]]:
         """The live session's reference and the other parameters. Raises MESSAGE_PARAMETER_COUNT_MISMATCH [method, expected, received],

@@ -41,6 +41,8 @@ class Settings(msgspec.Struct, frozen=True):
     password: str = ""
     www: Path | None = None
     penalty: float = PENALTY
+    log_calls: bool = False
+    """Each call in the log, at level info."""
     seed: str = ""
     """Makes refs, uuids and MACs the same at every start; empty: by chance."""
 
@@ -59,7 +61,7 @@ class Server:
         self.sessions = Sessions(self.store, lambda: datetime.now(UTC), settings.penalty)
         self.events = Events(self.store)
         missed = partial(end_bound_task, self.core, self.sessions)
-        app = make_app(Dispatcher(self.core, self.sessions, self.events), www=settings.www, missed=missed)
+        app = make_app(Dispatcher(self.core, self.sessions, self.events, log_calls=settings.log_calls), www=settings.www, missed=missed)
         self.listeners = Listeners(app, server_context(settings.state, [settings.host]) if settings.tls else None)
         self.doors = Doors(self.listeners, tls=settings.tls)
         self.new_password: str | None = None

@@ -55,3 +55,10 @@ def message_create(ctx: Context, values: Values) -> None:
 def logout_all(ctx: Context, values: Values) -> None:
     for identifier in ctx.call("session.get_all_subject_identifiers"):
         ctx.call("session.logout_subject_identifier", identifier)
+
+
+def unimplemented_calls(ctx: Context, values: Values) -> None:
+    """xenet's own."""
+    rows: list[Mapping[str, str]] = ctx.call("Diagnostics.get_unimplemented_calls")
+    names = ("message", "count", "last", "reason")
+    ctx.out.table([name.upper() for name in names], [[row[name] for name in names] for row in rows])

@@ -282,6 +282,12 @@ _VMS = (
 
 _OTHERS = (
     Command(
+        "diagnostic-unimplemented-calls",
+        "Show the messages that clients asked for in vain since the server's start, the most wanted first.",
+        (),
+        run="pools.unimplemented_calls",
+    ),
+    Command(
         "message-create",
         "Raise an alert about a VM, a host or the pool.",
         (Arg("name"), Arg("priority", "int"), Arg("body"), *(Arg(f"{one}-uuid", default="") for one in ("vm", "host", "sr", "pool"))),
