@@ -280,6 +280,26 @@ def execute(where: str, command: tuple[str, ...], run: "Run") -> None:
 
 
 @lab.command()
+@click.argument("switch")
+@click.option("--json", "as_json", is_flag=True, help="For scripts.")
+@named
+def fdb(switch: str, as_json: bool, run: "Run") -> None:
+    """Show which address a physical switch has learned behind which of its ports.
+
+    Example: xenet lab fdb sw1
+    """
+    import msgspec
+
+    from xenet.lab import operate
+
+    rows = operate.fdb(run, switch)
+    if as_json:
+        click.echo(msgspec.json.encode(rows))
+    for line in () if as_json else operate.fdb_lines(rows):
+        click.echo(line)
+
+
+@lab.command()
 @click.argument("cable", metavar="HOST/NIC")
 @named
 def cut(cable: str, run: "Run") -> None:

@@ -39,6 +39,14 @@ class Guest(msgspec.Struct, frozen=True):
     namespace: Namespace
 
 
+class Learned(msgspec.Struct, frozen=True):
+    """A line of a switch's MAC table; vlan 0: the switch does not look at tags."""
+
+    mac: str
+    port: str
+    vlan: int = 0
+
+
 class Ping(msgspec.Struct, frozen=True):
     """Whether a ping got through, `source` to `target` and back."""
 
@@ -150,6 +158,23 @@ def _switch_of(lab: Lab, owner: str, nic: str) -> str:
         if found.name == nic:
             return found.switch
     raise LabError(f"{owner} has no NIC {nic}; it has {', '.join(found.name for found in host.nics)}")
+
+
+def fdb(run: Run, switch: str) -> list[Learned]:
+    """What a physical switch has learned, port by port. Raises LabError."""
+    if switch not in run.lab().switches:
+        raise LabError(f"no switch {switch} here; there are {', '.join(run.lab().switches)}")
+    command = inside(run.namespace(switch).pid, ["bridge", "-j", "fdb", "show", "br", switch])
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        raise LabError(f"bridge: {done.stderr.strip()}")
+    entries = [entry for entry in json.loads(done.stdout or "[]") if entry.get("state", "") == "" and "master" in entry]
+    return sorted((Learned(entry["mac"], entry["ifname"], entry.get("vlan", 0)) for entry in entries), key=lambda row: (row.port, row.mac, row.vlan))
+
+
+def fdb_lines(rows: Sequence[Learned]) -> list[str]:
+    width = max((len(row.port) for row in rows), default=0)
+    return [f"{row.port:<{width}}  {row.mac}{f'  VLAN {row.vlan}' if row.vlan else ''}" for row in rows]
 
 
 def endpoints(run: Run, lab: Lab) -> dict[str, tuple[Namespace, str]]:

@@ -5,6 +5,7 @@ from typing import Any
 
 import msgspec
 
+from xenet.datapath.mark import words
 from xenet.lab import operate, process
 from xenet.lab.run import Run
 from xenet.lab.topology import Host, Lab, port_name
@@ -102,14 +103,14 @@ def _up_links(links: Iterable[dict[str, Any]]) -> set[str]:
 
 def _observe_host(run: Run, host: Host, guests: list[operate.Guest]) -> HostPicture:
     links = operate.ip_json(run.namespace(host.name).pid, "address", "show")
-    its = {guest.domid: guest for guest in guests}
-    addresses = {guest.domid: operate.addresses(guest.namespace) for guest in guests}
+    its = {guest.vm: guest for guest in guests}
+    addresses = {guest.vm: operate.addresses(guest.namespace) for guest in guests}
+    aliases = {link["ifname"]: words(link.get("ifalias", "")) for link in links}
     nics = tuple(nic.name for nic in host.nics)
 
     def port(device: str) -> Port | None:
-        domid, _, index = device.removeprefix("vif").partition(".")
-        guest = its.get(int(domid)) if device.startswith("vif") and domid.isdecimal() else None
-        return None if guest is None else Port(guest.name, f"eth{index}", next(iter(addresses[guest.domid].get(f"eth{index}", [])), ""))
+        guest, index = its.get(aliases[device].get("vm", "")), device.rpartition(".")[2]
+        return None if guest is None else Port(guest.name, f"eth{index}", next(iter(addresses[guest.vm].get(f"eth{index}", [])), ""))
 
     bridges = tuple(bridge_of(link, links, nics, port) for link in links if link.get("linkinfo", {}).get("info_kind") == "bridge")
     shown = {port.guest for bridge in bridges for port in bridge.ports}

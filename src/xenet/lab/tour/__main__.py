@@ -12,6 +12,7 @@ from xenet.guests.base import GuestError
 from xenet.lab.run import LabError, find_run
 from xenet.lab.topology import default_lab
 from xenet.lab.tour.limits import rate_limit
+from xenet.lab.tour.migration import live_migration
 from xenet.lab.tour.networks import external_networks, internal_network, isolation_and_routing, switching
 from xenet.lab.tour.nics import management_and_storage, unmanaged_nic
 from xenet.lab.tour.stage import Stage
@@ -28,7 +29,7 @@ STEPS: tuple[Step | str, ...] = (
     management_and_storage,
     rate_limit,
     unmanaged_nic,
-    "a live migration: comes with live migration",
+    live_migration,
 )
 """In their order, from 1; a text in place of a step says with what it comes."""
 HOSTS, NICS, VMS = 2, 3, 5

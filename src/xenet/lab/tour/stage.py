@@ -97,6 +97,10 @@ class Stage:
     def _named(self, text: str) -> str:
         return re.sub(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", lambda m: f"${self._names[m[0]]}" if m[0] in self._names else m[0], text)
 
+    def prompt(self, *words: str) -> None:
+        """A command that a reader would type, shown."""
+        self._prompt("", *words)
+
     def _prompt(self, where: str, *words: str) -> None:
         self.console.print(f"  [bold cyan]{escape(where)}$ {escape(' '.join(words))}[/]", soft_wrap=True)
 
