@@ -566,6 +566,36 @@ def test_a_vm_between_two_hosts_is_waited_for_on_both(world, there):
     assert world.get(VIF, vif).network == (network if there else world.external(0))
 
 
+def test_what_may_come_back_to_a_pif_is_waited_for(world, host, eth, network):
+    """A VLAN or tunnel that the host has yet to take down stands on its PIF again if that fails."""
+    static(world, eth[1])
+    on, over = world.network(), world.network()
+    vlan = world.call("VLAN.create", eth[1], 42, on)
+    tunnel = world.call("tunnel.create", eth[1], over, "vxlan")
+    for destroy in (("tunnel.destroy", tunnel), ("VLAN.destroy", vlan)):
+        world.start(*destroy)
+        for call in (
+            ("Bond.create", network, (eth[0], eth[1]), "", "balance-slb", {}),
+            ("host.reset_networking", host),
+            *([("PIF.forget", eth[1]), ("VLAN.create", eth[1], 42, network)] if destroy[1] == vlan else []),
+        ):
+            assert world.refusal(*call)[:3] == ["OTHER_OPERATION_IN_PROGRESS", "PIF", eth[1]], (destroy, call)
+        world.report(host)
+    world.start("VLAN.create", eth[1], 42, network)
+    world.report(host)
+    ref, master = bonded(world, on, eth[0], eth[1])
+    (vlan,) = world.state.all(VLAN)
+    world.start("VLAN.destroy", vlan.ref)
+    assert world.refusal("Bond.destroy", ref)[:3] == ["OTHER_OPERATION_IN_PROGRESS", "PIF", master.ref]
+
+
+def test_a_vlan_that_carries_a_tunnel_stays(world, host, eth, network):
+    vlan = world.call("VLAN.create", eth[1], 42, network)
+    static(world, upper(world, vlan).ref)
+    world.call("tunnel.create", upper(world, vlan).ref, world.network(), "vxlan")
+    assert world.refusal("VLAN.destroy", vlan) == ["PIF_TUNNEL_STILL_EXISTS", upper(world, vlan).ref]
+
+
 def test_a_network_that_a_bond_may_come_back_to_is_waited_for(world, host, eth, network):
     """The bond itself is unplugged and stays so if it comes back: then no VIF may have come meanwhile."""
     ref, master = bonded(world, network, eth[0], eth[1])

@@ -1,12 +1,12 @@
 """allowed_operations of VMs and VIFs: the same table that refuses a verb tells clients beforehand what would be refused."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 from xenet.model import errors
 from xenet.model.change import Draft
 from xenet.model.errors import Failure
 from xenet.model.guests import default_kind, kind_of
-from xenet.model.hidden import Operation
+from xenet.model.hidden import Edit, Operation
 from xenet.model.network import Network
 from xenet.model.state import PoolState
 from xenet.model.types import NULL, Record, Ref
@@ -51,6 +51,19 @@ def check_unleft(state: PoolState, network: Network, host: Ref) -> None:
     """The same while that is the host's PIF."""
     held = state.where(Operation, "keeps", network.ref)
     _check_none(network, [operation for operation in held if host in operation.waiting and network.ref in operation.needs])
+
+
+def check_removable(state: PoolState, record: Record) -> None:
+    """As `check_unheld`, and the same while an operation has something to bring back that refers to this record if it fails: a VLAN that its
+    host has yet to take down."""
+    check_unheld(state, record)
+    check_none_returns(state, record, lambda edit: edit.after is not None and record.ref in edit.after.values())
+
+
+def check_none_returns(state: PoolState, record: Record, which: Callable[[Edit], bool]) -> None:
+    """The same, blamed on this record, while such an edit brings a record back that an operation has deleted."""
+    waiting = [operation for operation in state.all(Operation) if any(edit.before is None and which(edit) for edit in operation.undo)]
+    _check_none(record, waiting)
 
 
 def _check_none(record: Record, held: Iterable[Operation]) -> None:

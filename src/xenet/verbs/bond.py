@@ -10,7 +10,7 @@ from xenet.model.hidden import NIC, HostFacts
 from xenet.model.pif import PIF, PIFMetrics
 from xenet.model.types import EMPTY, NULL, BondRef, NetworkRef, PIFMetricsRef, PIFRef, Record, Ref, StrMap
 from xenet.verbs.adopt import new_metrics
-from xenet.verbs.allowed import check_unheld
+from xenet.verbs.allowed import check_removable, check_unheld
 from xenet.verbs.attach import check_live
 from xenet.verbs.bond_check import Wish, wish_of
 from xenet.verbs.bond_moves import move_addresses, move_stack, move_vifs, vacate
@@ -48,6 +48,7 @@ def add_bond(work: Work, wish: Wish) -> Made:
     bond, master = _new_bond(work, wish)
     move_addresses(work, wish.primary, master)
     for pif in wish.members:
+        check_removable(work.base, pif)
         work.update(pif, bond_slave_of=bond.ref, plugged=False, management=False, disallow_unplug=False)
         vacate(work, pif.network, pif.host)
     want_plugged(work, master)
@@ -108,6 +109,7 @@ def drop_bond(work: Work, bond: Bond) -> list[Record]:
     """A bond is no more; the records that moved."""
     before = work.state
     master, primary = before.get(PIF, bond.master), before.get(PIF, bond.primary_slave)
+    check_removable(work.base, master)
     vacate(work, master.network, master.host)
     move_addresses(work, master, primary)
     work.update(primary, disallow_unplug=primary.disallow_unplug or master.disallow_unplug)

@@ -12,7 +12,7 @@ from xenet.model.network import Network
 from xenet.model.pif import PIF, IPMode, IPv6Mode, PIFMetrics
 from xenet.model.types import EMPTY, NULL, BondRef, HostRef, NetworkRef, PIFRef, PrimaryAddressType, Ref, StrMap, StrSet, VLANRef
 from xenet.verbs.adopt import check_place, has_place, introduce_nic, new_metrics
-from xenet.verbs.allowed import check_unheld
+from xenet.verbs.allowed import check_removable, check_unheld
 from xenet.verbs.attach import check_live, check_unconnected
 from xenet.verbs.call import Call, Outcome, Work
 from xenet.verbs.registry import message
@@ -62,7 +62,7 @@ def forget(call: Call, self: PIFRef) -> Outcome:
     """The NIC leaves its bridge and is on no network; the network stays, without a PIF here."""
     pif = call.state.get(PIF, self)
     check_forgettable(call, pif)
-    check_unheld(call.state, pif)
+    check_removable(call.state, pif)
     facts = _facts(call, pif.host)
     work = Work(call)
     work.delete(pif)
@@ -192,7 +192,7 @@ def db_forget(call: Call, self: PIFRef) -> Outcome:
     check_forgettable(call, pif)
     if pif.managed and (pif.plugged or pif.currently_attached):
         raise not_allowed("the PIF is plugged: unplug it first, or use PIF.forget")
-    check_unheld(call.state, pif)
+    check_removable(call.state, pif)
     work = Work(call)
     work.delete(pif)
     metrics = call.state.find(PIFMetrics, pif.metrics)

@@ -9,7 +9,7 @@ from xenet.model.host import Host
 from xenet.model.network import Network
 from xenet.model.pif import PIF, PIFMetrics
 from xenet.model.types import HostRef, Record, Ref
-from xenet.verbs.allowed import check_unheld
+from xenet.verbs.allowed import check_removable, check_unheld
 from xenet.verbs.attach import check_live
 from xenet.verbs.call import Call, Outcome, Work
 from xenet.verbs.management import note_address
@@ -26,8 +26,9 @@ def reset_networking(call: Call, host: HostRef) -> Outcome:
     OTHER_OPERATION_IN_PROGRESS."""
     record = call.state.get(Host, host)
     pifs, facts = call.state.where(PIF, "host", host), call.state.get(HostFacts, host)
-    for each in (*pifs, facts):
-        check_unheld(call.state, each)
+    check_unheld(call.state, facts)
+    for pif in pifs:
+        check_removable(call.state, pif)
     check_live(call.state, host)
     work = Work(call)
     for pif in pifs:

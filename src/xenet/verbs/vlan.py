@@ -1,6 +1,7 @@
 """VLAN: create and destroy, on one host or on all of a pool. The PIF below carries the tag, the one above is without it."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 from xenet.model.change import Draft
 from xenet.model.derived import VLAN
@@ -12,7 +13,7 @@ from xenet.model.pif import PIF
 from xenet.model.state import PoolState
 from xenet.model.types import NULL, HostRef, NetworkRef, PIFRef, Ref, VLANRef
 from xenet.model.vif import VIF
-from xenet.verbs.allowed import check_unheld
+from xenet.verbs.allowed import check_none_returns, check_removable, check_unheld
 from xenet.verbs.attach import check_live, check_unconnected, find_pif, is_live
 from xenet.verbs.call import Call, Outcome, Work
 from xenet.verbs.pif import check_unpluggable
@@ -40,7 +41,7 @@ def create(call: Call, tagged_PIF: PIFRef, tag: int, network: NetworkRef) -> Out
 
 @message("VLAN")
 def destroy(call: Call, self: VLANRef) -> Outcome:
-    """The network stays. Raises PIF_ALREADY_BONDED, PIF_IS_MANAGEMENT_INTERFACE [pif], and what PIF.unplug raises."""
+    """The network stays. Raises PIF_ALREADY_BONDED, PIF_TUNNEL_STILL_EXISTS, PIF_IS_MANAGEMENT_INTERFACE [pif], and what PIF.unplug raises."""
     vlan = call.state.get(VLAN, self)
     upper = call.state.find(PIF, vlan.untagged_PIF)
     work = Work(call)
@@ -49,8 +50,10 @@ def destroy(call: Call, self: VLANRef) -> Outcome:
         return work.outcome()
     if upper.bond_slave_of != NULL:
         raise Failure("PIF_ALREADY_BONDED", upper.ref)
+    if call.state.back(upper.ref, PIF.tunnel_transport_PIF_of):
+        raise Failure("PIF_TUNNEL_STILL_EXISTS", upper.ref)
     check_unpluggable(call.state, upper)
-    check_unheld(call.state, upper)
+    check_removable(call.state, upper)
     work.delete(upper)
     if not (upper.plugged or upper.currently_attached):
         return work.outcome()
@@ -160,12 +163,17 @@ def _check(state: PoolState, lower: PIF, tag: int, network: Network) -> None:
         raise Failure("VLAN_TAG_INVALID", str(tag))
     if any(vlan.tag == tag for vlan in state.where(VLAN, "tagged_PIF", lower.ref)):
         raise Failure("PIF_VLAN_EXISTS", lower.device)
+    check_none_returns(state, lower, lambda edit: edit.cls == "VLAN" and _is(edit.after or {}, lower, tag))
     if any(nic.device == lower.device and tag in nic.vlans for nic in state.get(HostFacts, lower.host).nics):
         raise Failure("VLAN_IN_USE", lower.device, str(tag))
     if any(vif.trunks for vif in state.where(VIF, "network", network.ref)):
         raise Failure("NETWORK_INCOMPATIBLE_WITH_TRUNKS", network.ref)
     if (mtu := configured_mtu({}, network)) > lower.MTU:
         raise too_large(lower.ref, f"the network of VLAN {tag}", mtu, lower)
+
+
+def _is(vlan: Mapping[str, Any], lower: PIF, tag: int) -> bool:
+    return (vlan.get("tagged_PIF"), vlan.get("tag")) == (lower.ref, tag)
 
 
 def _check_lower(state: PoolState, lower: PIF) -> None:
