@@ -14,6 +14,9 @@ import pytest
 from tests.agent.rig import Rig
 from tests.plan.states import STATES
 from xenet.datapath.fake import Crash
+from xenet.model.network import Network
+from xenet.model.pif import PIF
+from xenet.model.vif import VIF
 from xenet.plan.steps import StartGuest
 
 ALL_PAIRS = list(permutations(STATES, 2))
@@ -39,6 +42,14 @@ def at(rigs: list[Rig], name: str) -> Rig:
     rig.start_at(STATES[name])
     assert rig.keeper.failures == {}
     return rig
+
+
+@pytest.mark.parametrize("name", STATES)
+def test_a_state_says_what_it_seems_to_say(name: str) -> None:
+    """A PIF or VIF on a network that is not there would be nowhere, and the walk would prove nothing."""
+    state = STATES[name]
+    for network in (*(pif.network for pif in state.all(PIF)), *(vif.network for vif in state.all(VIF))):
+        assert state.find(Network, network) is not None, network
 
 
 @pytest.mark.parametrize("name", STATES)

@@ -188,6 +188,33 @@ def test_management_moves_and_ends(xe: Xe, runner: Runner) -> None:
     xe(f"pif-reconfigure-ip uuid={pif} mode=none")
 
 
+def test_a_bond(xe: Xe, runner: Runner) -> None:
+    """The fake host has links and says so: what the pool shows of them comes from its report."""
+    nics = [xe(f"pif-list device=eth{n} VLAN=-1 --minimal") for n in (0, 1)]
+    network, dmz = xe("network-create name-label=bonded"), xe("network-create name-label=dmz")
+    address = xe(f"pif-param-get uuid={nics[0]} param-name=IP")
+    vlan = xe(f"vlan-create pif-uuid={nics[0]} vlan=42 network-uuid={dmz}")
+    bond = xe(f"bond-create network-uuid={network} pif-uuids={nics[0]},{nics[1]}")
+    master = xe("pif-list device=bond0 VLAN=-1 --minimal")
+    xe(f"event-wait class=bond uuid={bond} links-up=2")
+    assert xe("bond-list") == (f"uuid ( RO)      : {bond}\n    master ( RO): {master}\n    slaves ( RO): {'; '.join(sorted(nics))}\n\n").rstrip("\n")
+    assert xe(f"pif-list bond-slave-of={bond} params=device --minimal") == "eth0,eth1"
+    assert [xe(f"pif-param-get uuid={master} param-name={name}") for name in ("bond-master-of", "IP", "carrier")] == [bond, address, "true"]
+    assert vlan != xe("pif-list device=bond0 VLAN=42 network-name-label=dmz --minimal") != ""
+    xe(f"bond-set-mode uuid={bond} mode=lacp")
+    xe(f"bond-param-set uuid={bond} properties:lacp-time=fast")
+    lacp = "hashing_algorithm: tcpudp_ports; lacp-time: fast; lacp-fallback-ab: true"
+    assert xe(f"bond-param-get uuid={bond} param-name=properties") == lacp
+    refused = runner(f"bond-param-set uuid={bond} properties:lacp-time=never")
+    assert (refused.status, refused.err) == (1, "This value is not allowed here.\nfield: properties\nvalue: lacp-time = never\n")
+    refused = runner(f"pif-plug uuid={nics[0]}")
+    assert refused.err == f"A member of a bond cannot be plugged by itself; use the bond.\nPIF: {nics[0]} (eth0)\n"
+    xe(f"bond-destroy uuid={bond}")
+    assert xe("bond-list --minimal") == ""
+    assert xe(f"pif-param-get uuid={nics[0]} param-name=IP") == address != ""
+    xe(f"vlan-destroy uuid={xe('vlan-list --minimal')}")
+
+
 @pytest.mark.parametrize(
     "name", ["network", "pif", "vif", "bond", "vlan", "tunnel", "network-sriov", "host", "pool", "vm", "template", "snapshot", "task"]
 )

@@ -6,7 +6,7 @@ The host has the NICs eth0 and eth1; all states share their records where names 
 from tests.plan.pools import Words, pool
 from xenet.model.state import PoolState
 
-_NETWORKS = {"lan": {}, "wan": {}, "red": {}, "blue": {}, "over": {}, "theirs": {"managed": False}}
+_NETWORKS = {"lan": {}, "wan": {}, "both": {}, "dmz": {}, "store": {}, "red": {}, "blue": {}, "over": {}, "theirs": {"managed": False}}
 _LAN = {"eth0": {"network": "lan"}}
 _BOTH = {**_LAN, "eth1": {"network": "wan"}}
 
@@ -67,6 +67,13 @@ WORDS: dict[str, Words] = {
         "bonds": {"bond0": {"network": "both", "slaves": ["eth1"], "mode": "active-backup", "other_config": {"bond-miimon": "20"}}},
         "vlans": {"eth0.42": {"network": "dmz"}},
         "vms": {"a": {"domid": 1, "vifs": {0: "lan", 1: "dmz"}}},
+    },
+    "an unplugged bond, VLANs on it": {
+        "networks": {**_NETWORKS, "both": {"mtu": 9000}},
+        "pifs": {"eth0": {"network": "lan"}, "eth1": {"network": "wan"}},
+        "bonds": {"bond0": {"network": "both", "slaves": ["eth1", "eth0"], "mode": "active-backup", "mtu": 9000, "plugged": False}},
+        "vlans": {"bond0.42": {"network": "dmz"}, "bond0.43": {"network": "store", "mtu": 9000, "address": "10.0.0.5/24"}},
+        "vms": {"a": {"domid": 1, "vifs": {0: "dmz"}}, "b": {"domid": 2, "vifs": {0: "store"}}},
     },
     "two VMs on an internal network": {
         "networks": _NETWORKS,
