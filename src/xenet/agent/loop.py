@@ -18,6 +18,7 @@ from xenet.agent.door import Door
 from xenet.agent.failover import Announce, follow_links
 from xenet.agent.given import Given
 from xenet.agent.guard import Answers, Guard
+from xenet.agent.himn import Himn
 from xenet.agent.keeper import Keeper
 from xenet.agent.look import TOPICS, look
 from xenet.agent.moves import Moves
@@ -80,6 +81,7 @@ class Loop:
         self.door = Door(link)
         self.moves = moves or Moves(keeper.replica, lambda vm: None)
         self.moves.changed = lambda: self._wake(Wake.MOVED)
+        self.himn = Himn(state, link)
         self.guard = Guard(answers, lambda: self._wake(Wake.GATEWAY))
         self._announce = announce
         self._port = 0
@@ -111,6 +113,7 @@ class Loop:
             self.guard.close()
             self.moves.close()
             await self.given.close()
+            await self.himn.close()
 
     # --- what comes in -----------------------------------------------------------------------------
 
@@ -171,6 +174,7 @@ class Loop:
         if any(told):
             self.given.follow()
             self.moves.follow(self.keeper.wanted(), began)
+            self.himn.follow(self.keeper.replica, self._port)
         self._open_door(any(told))
         self._report(any(told))
         for item in batch:
@@ -217,6 +221,7 @@ class Loop:
         if isinstance(message, Snapshot):
             self._port = message.port
             self.door.forget()
+            self.himn.door.forget()
             self.keeper.start_over()
             self._after(Wake.REAP, REAP_AFTER)  # what a killed agent left
         return True
@@ -254,7 +259,7 @@ class Loop:
     def _now(self) -> Report:
         """The host as it is, in full."""
         keeper, given = self.keeper, self.given
-        failures = {**keeper.failures, **self.guard.failures(), **self.door.failures, **given.failures()}
+        failures = {**keeper.failures, **self.guard.failures(), **self.door.failures, **self.himn.door.failures, **given.failures()}
         pending = tuple(sorted(given.waiting() | self.guard.waiting() | self.moves.waiting()))
         bonds, bridges = tuple(keeper.datapath.bonds()), tuple(keeper.datapath.bridges())
         leases = (given.leases(), given.leases6())

@@ -48,6 +48,8 @@ class VIF(Record, frozen=True, kw_only=True):
 
     plugged: Hidden[bool] = False
     """Wanted: where the VM runs, this VIF shall be a port of its network's switch."""
+    lease: Hidden[str] = ""
+    """Its address on the host internal management network, as long as it is plugged there."""
 
 
 class VIFMetrics(Record, frozen=True, kw_only=True):

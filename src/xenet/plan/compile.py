@@ -1,10 +1,11 @@
 """From the pool's state to the HostView that one host must have. Compiled bridge by bridge, so that a change costs only the bridges it touches."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from xenet.model.derived import VLAN, Bond, Tunnel
 from xenet.model.guests import GuestKind, default_kind, kind_of, port_name
 from xenet.model.hidden import Edit
+from xenet.model.himn import host_address, is_himn
 from xenet.model.network import Network
 from xenet.model.pif import PIF, device_name
 from xenet.model.state import PoolState
@@ -41,7 +42,7 @@ def compile_switch(state: PoolState, host: Ref, bridge: str) -> SwitchView | Non
         return SwitchView(bridge, "", ports=ports, foreign=True) if ports else None
     pif = next((p for p in state.where(PIF, "network", network.ref) if p.host == host), None)
     if pif is None:
-        return SwitchView(bridge, network.uuid, mtu=network.MTU, ports=ports, ethtool=_told(network)) if ports else None
+        return _internal(network, ports) if ports else None
     vlan = state.find(VLAN, pif.VLAN_master_of)
     lower = state.find(PIF, vlan.tagged_PIF) if vlan else None
     if not pif.managed or (pif.VLAN >= 0 and lower is None) or not (pif.plugged or _carries(state, pif)):
@@ -58,6 +59,13 @@ def compile_switch(state: PoolState, host: Ref, bridge: str) -> SwitchView | Non
         advertisements=advertisements_of(state, pif) if pif.plugged else None,
         ethtool=_told(network),
     )
+
+
+def _internal(network: Network, ports: Mapping[str, PortView]) -> SwitchView:
+    """Without a PIF; the host has an address on its internal management network alone."""
+    own = host_address(network) if is_himn(network) else ""
+    addresses = (own,) if own else ()
+    return SwitchView(network.bridge, network.uuid, mtu=network.MTU, ports=ports, addresses=addresses, ethtool=_told(network))
 
 
 def _told(network: Network) -> Settings:

@@ -2,6 +2,7 @@
 
 from xenet.model.errors import Failure
 from xenet.model.hidden import Operation
+from xenet.model.himn import is_himn
 from xenet.model.host import Host, HostMetrics
 from xenet.model.network import Network
 from xenet.model.pif import PIF
@@ -31,12 +32,13 @@ def sees(state: PoolState, host: Ref, network: Network) -> bool:
     """Whether a VM on this host can be on this network.
 
     With a PIF anywhere: the host must have one too, and not as a bond's slave. Without: such a network lives inside one
-    host, so all running VMs on it must be on this one (XenServer's rule; other_config:assume_network_is_shared lifts it).
+    host, so all running VMs on it must be on this one (XenServer's rule; other_config:assume_network_is_shared lifts it). The host internal
+    management network is each host's own, on every host.
     """
     if state.refs_where("PIF", "network", network.ref):
         pif = find_pif(state, network.ref, host)
         return pif is not None and not is_slave(pif)
-    if not network.managed or network.other_config.get("assume_network_is_shared") == "true":
+    if not network.managed or is_himn(network) or network.other_config.get("assume_network_is_shared") == "true":
         return True
     homes = hosts_using(state, network.ref)
     return not homes or host in homes

@@ -14,7 +14,8 @@ from xenet.model.network import Network
 from xenet.model.state import PoolState
 from xenet.model.task import EPOCH, Task
 from xenet.model.types import NULL, Record, Ref
-from xenet.verbs.allowed import check_unheld, refresh_allowed
+from xenet.verbs.allowed import check_unheld
+from xenet.verbs.settle import settle
 
 PATIENCE = timedelta(seconds=60)
 """How long hosts may take before an operation is given up and undone."""
@@ -115,7 +116,7 @@ class Work(Draft):
 
     def outcome(self, result: Any = "") -> Outcome:
         """All is done with the commit itself."""
-        refresh_allowed(self)
+        settle(self)
         return Outcome(self.change(), result)
 
     def await_host(self, host: Ref, doing: Sequence[tuple[Record, str]], done: Callable[[Draft], None], result: Any = "") -> Outcome:
@@ -142,7 +143,7 @@ class Work(Draft):
         task = msgspec.structs.replace(self._task(), allowed_operations=("cancel", "destroy") if cancellable else ("destroy",))
         for record, name in doing:
             self._mark(record, {task.ref: name})
-        refresh_allowed(self)
+        settle(self)
         wanted, last = self.change(), self.fork()
         phases = self._phases(last, then)
         operation = Operation(
@@ -189,7 +190,7 @@ class Work(Draft):
             current = after.state.find(type(record), record.ref)
             if current is not None and "current_operations" in record.__struct_fields__:
                 after.update(record, current_operations={})
-        refresh_allowed(after)
+        settle(after)
         return after.change()
 
     def _task(self) -> Task:

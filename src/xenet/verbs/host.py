@@ -13,6 +13,7 @@ from xenet.model.types import NULL, HostRef, PIFRef, Ref, StrMap, ref_of
 from xenet.verbs.adopt import adopt_nics, refresh_metrics
 from xenet.verbs.bond_copy import copy_bonds
 from xenet.verbs.call import Call, Outcome, Work
+from xenet.verbs.himn import ensure_himn
 from xenet.verbs.registry import message
 from xenet.verbs.vlan import copy_vlans
 
@@ -30,6 +31,7 @@ def hello(call: Call, host: str, name: str, backend: str, nics: tuple[NIC, ...],
     work = Work(call)
     record = call.state.find(Host, ref_of(host)) or _new_host(work, host, name)
     _ensure_pool(work, record.ref, guests)
+    ensure_himn(work)
     work.update(record, software_version={**software_version(), "network_backend": backend}, name_label=record.name_label or name)
     facts = work.state.find(HostFacts, record.ref) or HostFacts(uuid=host, host=record.ref)
     work.put(facts)

@@ -15,12 +15,12 @@ from xenet.model.types import Ref, ref_of
 from xenet.model.vif import VIF
 from xenet.verbs.addresses import note_leases, note_leases6
 from xenet.verbs.adopt import refresh_metrics
-from xenet.verbs.allowed import refresh_allowed
 from xenet.verbs.attach import is_live
 from xenet.verbs.bond_links import note_bonds
 from xenet.verbs.call import PATIENCE, Call, Ended, Work, xml_result
 from xenet.verbs.management import note_address
 from xenet.verbs.measure import measured
+from xenet.verbs.settle import settle
 from xenet.verbs.tunnel import note_tunnels
 from xenet.verbs.unmanaged import note_unmanaged
 
@@ -57,7 +57,7 @@ def take_report(call: Call, host: Ref, news: News) -> tuple[Change, list[Ended]]
             failure = _failure_of(work, operation, {**failed, **down}) if operation.mercy == "undo" else None
             ended += _fail(work, operation, failure) if failure else _advance(work, operation, (host,))
     note_tunnels(work, host)
-    refresh_allowed(work)
+    settle(work)
     return work.change(), ended
 
 
@@ -94,7 +94,7 @@ def give_up(call: Call, operation: Ref, failure: Failure, host: Ref | None = Non
     ended: list[Ended] = []
     if found and not (host and found.mercy == "wait"):
         ended = _fail(work, found, failure) if found.mercy == "undo" else _advance(work, found, (host,) if host else found.waiting)
-    refresh_allowed(work)
+    settle(work)
     return work.change(), ended
 
 

@@ -5,7 +5,7 @@ from xenet.model import errors
 from xenet.model.errors import Failure, invalid_value
 from xenet.model.types import NULL, StrSet, VMApplianceRef, VMRef
 from xenet.model.vm import VM, DomainType, OnCrash, VMOperation
-from xenet.verbs.allowed import VM_OPERATIONS, check_vm, refresh_allowed
+from xenet.verbs.allowed import VM_OPERATIONS, check_vm
 from xenet.verbs.call import Call, Outcome, Work
 from xenet.verbs.registry import message
 
@@ -147,7 +147,6 @@ def assert_operation_valid(call: Call, self: VMRef, op: VMOperation) -> None:
 def update_allowed_operations(call: Call, self: VMRef) -> Outcome:
     work = Work(call)
     work.put(call.state.get(VM, self))
-    refresh_allowed(work)
     return work.outcome()
 
 

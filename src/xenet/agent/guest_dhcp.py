@@ -1,0 +1,90 @@
+"""Addresses for guests on the host internal management network: a real DHCP server (dnsmasq) in the host's namespace, on that one bridge.
+
+Who gets which address the pool has decided; the server has it in a file, which it reads again when told. It ends with the agent, however
+that ends, and the next agent starts another.
+"""
+
+import asyncio
+import logging
+import signal
+from pathlib import Path
+
+import msgspec
+
+from xenet.plan.himn import DHCPServer
+
+log = logging.getLogger("xenet.agent")
+AGAIN = 2.0
+"""Seconds before a server that ended is started again."""
+LEASE_TIME = "1h"
+
+
+class GuestDHCP:
+    """One server at most, with its files in the agent's folder."""
+
+    def __init__(self, state: Path) -> None:
+        self._hosts = state / "himn.hosts"
+        self._leases = state / "himn.leases"
+        self._wanted: DHCPServer | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._process: asyncio.subprocess.Process | None = None
+
+    def follow(self, wanted: DHCPServer | None) -> None:
+        """Have a server as wanted, None: none. One that is at work is only told of other clients."""
+        before, self._wanted = self._wanted, wanted
+        if wanted == before:
+            return
+        if wanted:
+            self._hosts.write_text("".join(f"{mac},{address}\n" for mac, address in wanted.leases))
+        if wanted and before and _alike(wanted, before):
+            self._tell(signal.SIGHUP)
+            return
+        if self._task:
+            self._task.cancel()
+        self._task = asyncio.create_task(self._keep(wanted, self._task)) if wanted else None
+
+    async def close(self) -> None:
+        if self._task:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+
+    def _tell(self, number: signal.Signals) -> None:
+        if self._process and self._process.returncode is None:
+            self._process.send_signal(number)
+
+    async def _keep(self, server: DHCPServer, before: "asyncio.Task[None] | None") -> None:
+        """Run it, and again should it end; after the one before has ended, whose port it needs."""
+        if before:
+            await asyncio.gather(before, return_exceptions=True)
+        while True:
+            try:
+                await self._run(command(server, self._hosts, self._leases))
+            except OSError as error:
+                log.warning("no DHCP server for guests: %s", error)
+            await asyncio.sleep(AGAIN)
+
+    async def _run(self, argv: list[str]) -> None:
+        nothing = asyncio.subprocess.DEVNULL
+        process = self._process = await asyncio.create_subprocess_exec(*argv, stdin=nothing, stdout=nothing, stderr=nothing)
+        try:
+            await process.wait()
+        finally:
+            if process.returncode is None:
+                process.send_signal(signal.SIGTERM)
+                await process.wait()
+
+
+def _alike(one: DHCPServer, other: DHCPServer) -> bool:
+    return msgspec.structs.replace(one, leases=()) == msgspec.structs.replace(other, leases=())
+
+
+def command(server: DHCPServer, hosts: Path, leases: Path) -> list[str]:
+    """dnsmasq(8): DHCP alone, no DNS; none of the machine's own settings; nobody it does not know gets an answer."""
+    return [
+        *("setpriv", "--pdeathsig", "TERM", "dnsmasq", "--keep-in-foreground", "--conf-file=/dev/null", "--pid-file", "--user=root", "--group=root"),
+        *("--port=0", "--no-hosts", "--no-resolv", f"--interface={server.bridge}", "--except-interface=lo", "--bind-dynamic"),
+        *("--dhcp-authoritative", "--no-ping", f"--dhcp-range={server.address},static,{server.netmask},{LEASE_TIME}"),
+        *(f"--dhcp-hostsfile={hosts}", f"--dhcp-leasefile={leases}"),
+        f"--dhcp-option=option:router{f',{server.address}' if server.router else ''}",
+        *([f"--dhcp-boot=pxelinux.0,,{server.next_server}"] if server.next_server else []),
+    ]

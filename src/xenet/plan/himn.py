@@ -1,0 +1,59 @@
+"""What a host does on its internal management network, beside its switch: it gives guests their addresses, and answers as API."""
+
+import msgspec
+
+from xenet.model.himn import BRIDGE, guest_range, host_address, is_himn, subnet
+from xenet.model.network import Network
+from xenet.model.state import PoolState
+from xenet.model.types import Ref
+from xenet.model.vif import VIF
+from xenet.model.vm import VM
+from xenet.plan.reach import Reach
+
+
+class DHCPServer(msgspec.Struct, frozen=True):
+    """A DHCP server (RFC 2131) that knows each of its clients, and answers no other."""
+
+    bridge: str
+    address: str
+    netmask: str
+    router: bool
+    """Whether guests are told that the host is their router."""
+    next_server: str = ""
+    """Where guests boot from by network, empty: nowhere."""
+    leases: tuple[tuple[str, str], ...] = ()
+    """MAC and address, sorted."""
+
+
+def dhcp_server(state: PoolState, host: Ref) -> DHCPServer | None:
+    """None as long as no VIF is plugged into the network on this host."""
+    network = _himn(state)
+    leases = _leases(state, network, host) if network else ()
+    if network is None or not leases or not guest_range(network):
+        return None
+    said, net = network.other_config, subnet(network)
+    return DHCPServer(
+        BRIDGE,
+        said["ip_begin"],
+        str(net.netmask) if net else "",
+        router=said.get("ip_disable_gw") != "true",
+        next_server=said.get("pxe_server", ""),
+        leases=leases,
+    )
+
+
+def guests_reach(state: PoolState, host: Ref) -> Reach | None:
+    """Where guests reach the host's API; None as long as none is there."""
+    network = _himn(state)
+    if network is None or not _leases(state, network, host) or not host_address(network):
+        return None
+    return Reach(network.uuid, BRIDGE, "", network.other_config["ip_begin"], "")
+
+
+def _himn(state: PoolState) -> Network | None:
+    return next((network for network in state.where(Network, "bridge", BRIDGE) if is_himn(network)), None)
+
+
+def _leases(state: PoolState, network: Network, host: Ref) -> tuple[tuple[str, str], ...]:
+    vifs = (vif for vif in state.where(VIF, "network", network.ref) if vif.plugged and vif.lease)
+    return tuple(sorted((vif.MAC.lower(), vif.lease) for vif in vifs if state.get(VM, vif.VM).running_on == host))

@@ -1,0 +1,48 @@
+"""What follows from the rest of a draft: which operations are allowed, and who has which address on the host internal management network.
+
+Every change ends with it, so no verb has to think of it.
+"""
+
+from ipaddress import IPv4Address
+
+from xenet.model.change import Draft
+from xenet.model.himn import BRIDGE, guest_range, is_himn
+from xenet.model.network import Network
+from xenet.model.state import PoolState
+from xenet.model.types import VIFRef
+from xenet.model.vif import VIF
+from xenet.verbs.allowed import refresh_allowed
+
+
+def find_himn(state: PoolState) -> Network | None:
+    return next((network for network in state.where(Network, "bridge", BRIDGE) if is_himn(network)), None)
+
+
+def settle(draft: Draft) -> None:
+    refresh_allowed(draft)
+    vifs = [ref for cls, ref in draft.touched() if cls == "VIF"]
+    himn = find_himn(draft.state) if vifs else None
+    if himn is None:
+        return
+    for vif in filter(None, (draft.state.find(VIF, ref) for ref in vifs)):
+        _lease(draft, himn, vif)
+    assigned = {VIFRef(vif.ref): vif.lease for vif in draft.state.where(VIF, "network", himn.ref) if vif.lease}
+    if assigned != himn.assigned_ips:
+        draft.update(himn, assigned_ips=assigned)
+
+
+def _lease(draft: Draft, himn: Network, vif: VIF) -> None:
+    """An address for as long as the VIF is plugged there."""
+    entitled = vif.plugged and vif.network == himn.ref
+    if entitled and not vif.lease:
+        draft.update(vif, lease=_free(draft.state, himn))
+    elif vif.lease and not entitled:
+        draft.update(vif, lease="")
+
+
+def _free(state: PoolState, himn: Network) -> str:
+    """The first address that no VIF has; empty where there is none left."""
+    taken = {vif.lease for vif in state.where(VIF, "network", himn.ref)}
+    first, last = guest_range(himn) or (IPv4Address(1), IPv4Address(0))
+    numbers = range(int(first), int(last) + 1)
+    return next((text for number in numbers if (text := str(IPv4Address(number))) not in taken), "")

@@ -1,0 +1,105 @@
+"""The host internal management network on real bridges: guests get their address by DHCP and reach their own host's API, and nobody else."""
+
+import json
+import os
+import re
+import xmlrpc.client
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.world import Inside, Pool, capture, links, pool, until
+from tests.netns import Namespace, cable, namespaces, ping
+
+pytestmark = pytest.mark.kernel
+BRIDGE = "xenapi"
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Iterator[tuple[Pool, Namespace, Namespace]]:
+    with namespaces(2) as (one, two), pool(tmp_path) as made:
+        cable(one, "eth0", two, "eth0")
+        for name, host in (("host1", one), ("host2", two)):
+            made.start_agent(name, netns=host)
+            made.wait_for(name)
+        yield made, one, two
+
+
+def address_by_dhcp(guest: Inside) -> str:
+    """What a client in the guest is told; it takes the address."""
+    said = guest.command("sh", "-c", "udhcpc -i eth0 -n -q -t 10 -T 1 -s /bin/true 2>&1")
+    address = re.search(r"lease of ([0-9.]+) obtained", said)
+    assert address, said
+    guest.command("ip", "address", "add", f"{address[1]}/16", "dev", "eth0")
+    return address[1]
+
+
+def answers(url: str) -> bool:
+    with xmlrpc.client.ServerProxy(url) as api:
+        return bool(api.system.listMethods())
+
+
+def servers(host: Namespace) -> list[int]:
+    """The DHCP servers in a host's namespace."""
+    here = os.stat(host.fd)
+    found = []
+    for process in Path("/proc").iterdir():
+        try:
+            if process.name.isdigit() and process.joinpath("comm").read_text() == "dnsmasq\n" and _same(process / "ns/net", here):
+                found.append(int(process.name))
+        except OSError:
+            continue
+    return found
+
+
+def _same(path: Path, here: os.stat_result) -> bool:
+    there = os.stat(path)
+    return (there.st_dev, there.st_ino) == (here.st_dev, here.st_ino)
+
+
+def test_guests_get_addresses_and_reach_the_api_of_their_host_alone(site: tuple[Pool, Namespace, Namespace]) -> None:
+    made, one, two = site
+    himn = made.external(BRIDGE)
+    assert BRIDGE not in links(one)
+    first, second, other = (made.vm(name, himn) for name in ("first", "second", "other"))
+    guests = [made.start(vm, host) for vm, host in ((first, "host1"), (second, "host1"), (other, "host2"))]
+    assert json.loads(one.ip("-j", "address", "show", BRIDGE))[0]["addr_info"][0]["local"] == "169.254.0.1"
+    assigned = made.api.network.get_assigned_ips(himn)
+    with capture(one, "eth0") as cable_:
+        for guest, vm in zip(guests, (first, second, other), strict=True):
+            (vif,) = made.api.VM.get_VIFs(vm)
+            assert address_by_dhcp(guest) == assigned[vif]
+    assert len(set(assigned.values())) == 3
+    port = made.url.rsplit(":", 1)[1].rstrip("/")
+    for guest in guests:
+        assert guest(answers, f"http://169.254.0.1:{port}/")
+    assert ping(guests[0], assigned[made.api.VM.get_VIFs(second)[0]])
+    assert not ping(guests[0], assigned[made.api.VM.get_VIFs(other)[0]], 1.0), "another host's are on another switch"
+    assert not any(b"\xa9\xfe\x00" in frame for frame in cable_), "nothing of it leaves the host"
+    made.api.VIF.unplug(made.api.VM.get_VIFs(first)[0])
+    assert len(made.api.network.get_assigned_ips(himn)) == 2
+    for vm in (first, second):
+        made.api.VM.hard_shutdown(vm)
+    assert BRIDGE not in links(one)
+    until(lambda: not servers(one))
+    assert len(servers(two)) == 1
+
+
+def test_killed_agents_leave_one_dhcp_server_and_a_door(site: tuple[Pool, Namespace, Namespace]) -> None:
+    made, one, _ = site
+    vm = made.vm("vm", made.external(BRIDGE))
+    guest = made.start(vm, "host1")
+    until(lambda: servers(one))
+    made.kill("host1")
+    until(lambda: not servers(one))
+    port = made.url.rsplit(":", 1)[1].rstrip("/")
+    guest.command("ip", "address", "add", "169.254.0.2/16", "dev", "eth0")
+    assert guest(answers, f"http://169.254.0.1:{port}/"), "the door is the server's"
+    made.start_agent("host1")
+    made.wait_for("host1")
+    until(lambda: len(servers(one)) == 1)
+    guest.command("ip", "address", "flush", "dev", "eth0")
+    assert address_by_dhcp(guest) == "169.254.0.2"
+    one.ip("address", "del", "169.254.0.1/16", "dev", BRIDGE)
+    until(lambda: ping(guest, "169.254.0.1", 0.5))
