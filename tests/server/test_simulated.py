@@ -52,7 +52,7 @@ def test_two_starts_give_the_same_names() -> None:
     assert seen[0] == seen[1]
     assert {cls: len(records) for cls, records in seen[0].items() if cls in ("host", "network", "PIF", "VM", "VIF")} == {
         "host": 2,
-        "network": 3,
+        "network": 4,
         "PIF": 6,
         "VM": 5,
         "VIF": 5,
