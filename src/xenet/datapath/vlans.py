@@ -7,9 +7,10 @@ import errno
 
 from xenet.datapath.batch import Refused
 from xenet.datapath.kernel import Kernel
-from xenet.datapath.links import Link, create_vlan
+from xenet.datapath.links import Link, create_bridge, create_vlan, get_link, link_index
 from xenet.datapath.mark import LIVE, is_ours
-from xenet.datapath.netlink import NetlinkError
+from xenet.datapath.namespaces import in_scratch
+from xenet.datapath.netlink import NetlinkError, Socket
 from xenet.plan.view import UplinkView, VLANView
 
 LACKING = "this kernel has no VLAN devices: load 8021q (modprobe 8021q), or use a kernel that has it"
@@ -46,3 +47,16 @@ class VLANs:
             if error.errno == errno.EEXIST:
                 raise Refused(f"{vlan.parent} has VLAN {vlan.tag} on another device, which is not xenet's") from error
             raise
+
+
+def find_lack() -> str:
+    """What this kernel lacks for VLANs and what to do, empty where it has them: one is tried out, where nobody sees it. Raises OSError."""
+    return in_scratch(_try_out)
+
+
+def _try_out() -> str:
+    with Socket() as kernel:
+        kernel.run(create_bridge("below", "", 1500, LIVE))
+        below = kernel.get(get_link("below"))
+        outcome = kernel.do([create_vlan("above", link_index(below) if below else 0, 1, 1500, LIVE)])[0]
+    return "" if outcome is None else LACKING if outcome.errno == errno.EOPNOTSUPP else str(outcome)

@@ -3,6 +3,7 @@
 from contextlib import ExitStack
 
 from xenet.lab import operate
+from xenet.lab.tour.common import give, new_vif, plugged
 from xenet.lab.tour.stage import Stage, soon
 
 
@@ -70,12 +71,12 @@ def _no_ipv6(stage: Stage, guest: str) -> None:
 def internal_network(stage: Stage) -> None:
     """An internal network: its VMs talk, nobody outside sees a frame, its switch comes with the first VIF and goes with the last"""
     network = stage.make("inside", "network-create", "name-label=inside")
-    vifs = {vm: _new_vif(stage, vm, network, 1) for vm in ("vm1", "vm3")}
+    vifs = {vm: new_vif(stage, vm, network, 1) for vm in ("vm1", "vm3")}
     bridge = stage.xe("network-param-get", f"uuid={network}", "param-name=bridge")
     stage.check(f"{bridge} is not there before the first VIF", bridge not in stage.links("host1"))
     for number, (vm, vif) in enumerate(vifs.items(), 1):
         stage.xe("vif-plug", f"uuid={vif}")
-        _give(stage, vm, 1, f"192.168.7.{number}/24")
+        give(stage, vm, 1, f"192.168.7.{number}/24")
     stage.show(stage.within("host1", "ip", "-br", "link", "show", "master", bridge))
     stage.check(f"{bridge} is there on host1", bridge in stage.links("host1"))
     with ExitStack() as watching:
@@ -98,9 +99,9 @@ def isolation_and_routing(stage: Stage) -> None:
     """Two internal networks on one host do not see each other; a VM on both routes; external ones are joined by the cable alone"""
     north = stage.make("north", "network-create", "name-label=north")
     south = stage.make("south", "network-create", "name-label=south")
-    vifs = [_plugged(stage, vm, net, device) for vm, net, device in (("vm1", north, 1), ("vm3", south, 1), ("vm5", north, 1), ("vm5", south, 2))]
-    _give(stage, "vm1", 1, "192.168.8.1/24")
-    _give(stage, "vm3", 1, "192.168.8.3/24")
+    vifs = [plugged(stage, vm, net, device) for vm, net, device in (("vm1", north, 1), ("vm3", south, 1), ("vm5", north, 1), ("vm5", south, 2))]
+    give(stage, "vm1", 1, "192.168.8.1/24")
+    give(stage, "vm3", 1, "192.168.8.3/24")
     with stage.watch("vm3/1") as watch:
         reached = stage.ping("vm1", "192.168.8.3")
     stage.check("vm1 on north does not reach vm3 on south, which hears nothing at all", not reached and not watch.lines)
@@ -115,11 +116,11 @@ def isolation_and_routing(stage: Stage) -> None:
 
 
 def _route_through_vm5(stage: Stage) -> None:
-    _give(stage, "vm5", 1, "192.168.8.254/24")
-    _give(stage, "vm5", 2, "192.168.9.254/24")
+    give(stage, "vm5", 1, "192.168.8.254/24")
+    give(stage, "vm5", 2, "192.168.9.254/24")
     stage.within("vm5", "sh", "-c", "echo 1 >/proc/sys/net/ipv4/ip_forward")
     stage.within("vm3", "ip", "address", "flush", "dev", "eth1")
-    _give(stage, "vm3", 1, "192.168.9.3/24")
+    give(stage, "vm3", 1, "192.168.9.3/24")
     stage.within("vm1", "ip", "route", "add", "192.168.9.0/24", "via", "192.168.8.254")
     stage.within("vm3", "ip", "route", "add", "192.168.8.0/24", "via", "192.168.9.254")
 
@@ -127,9 +128,9 @@ def _route_through_vm5(stage: Stage) -> None:
 def _joined_by_the_cable(stage: Stage) -> None:
     """eth1 and eth2 of one host are two networks, which meet in the physical switch and nowhere else."""
     net1, net2 = stage.uuid("net1", "network", "bridge=xenbr1"), stage.uuid("net2", "network", "bridge=xenbr2")
-    vifs = [_plugged(stage, "vm1", net1, 1), _plugged(stage, "vm3", net2, 1)]
-    _give(stage, "vm1", 1, "192.168.10.1/24")
-    _give(stage, "vm3", 1, "192.168.10.3/24")
+    vifs = [plugged(stage, "vm1", net1, 1), plugged(stage, "vm3", net2, 1)]
+    give(stage, "vm1", 1, "192.168.10.1/24")
+    give(stage, "vm3", 1, "192.168.10.3/24")
     with stage.watch("host1/eth2", "icmp") as watch:
         reached = stage.ping("vm1", "192.168.10.3")
     stage.show("\n".join(watch.lines))
@@ -143,19 +144,3 @@ def _joined_by_the_cable(stage: Stage) -> None:
     for vif in vifs:
         stage.xe("vif-unplug", f"uuid={vif}")
         stage.xe("vif-destroy", f"uuid={vif}")
-
-
-def _new_vif(stage: Stage, vm: str, network: str, device: int) -> str:
-    uuid = stage.uuid(vm, "vm", f"name-label={vm}")
-    return stage.make(f"{vm}_{device}", "vif-create", f"vm-uuid={uuid}", f"network-uuid={network}", f"device={device}")
-
-
-def _plugged(stage: Stage, vm: str, network: str, device: int) -> str:
-    vif = _new_vif(stage, vm, network, device)
-    stage.xe("vif-plug", f"uuid={vif}")
-    return vif
-
-
-def _give(stage: Stage, vm: str, device: int, address: str) -> None:
-    stage.within(vm, "ip", "address", "add", address, "dev", f"eth{device}")
-    stage.quietly(vm, "ip", "link", "set", f"eth{device}", "up")

@@ -2,22 +2,23 @@
 
 from xenet.lab import operate
 from xenet.lab.topology import Host
-from xenet.lab.tour.stage import XE, CommandFailed, Stage, soon
-from xenet.lab.up import PASSWORD
+from xenet.lab.tour.common import addresses, api_answers, find_pif, refusal
+from xenet.lab.tour.stage import Stage, soon
+from xenet.lab.tour.vlans import storage_on_a_vlan
 
 STORAGE = "10.1.0.{}"
 """The storage interfaces' addresses; they exist in the lab's namespaces only."""
 
 
 def management_and_storage(stage: Stage) -> None:
-    """Management on one NIC, storage on another: each with an address on its switch; management moves, and back"""
-    pifs = [_pif(stage, f"storage{number}", host, 1) for number, host in enumerate(stage.lab.hosts, 1)]
+    """Management on one NIC, storage on another: each with an address on its switch; management moves, and back; storage on a VLAN"""
+    pifs = [find_pif(stage, f"storage{number}", host, 1) for number, host in enumerate(stage.lab.hosts, 1)]
     for number, (host, pif) in enumerate(zip(stage.lab.hosts, pifs, strict=True), 1):
         address = STORAGE.format(number)
         stage.xe("pif-reconfigure-ip", f"uuid={pif}", "mode=static", f"IP={address}", "netmask=255.255.255.0")
         stage.show(stage.within(host.name, "ip", "-br", "address", "show", "xenbr1"))
-        stage.check(f"{host.name}: {address} is on the switch xenbr1", _addresses(stage, host.name, "xenbr1") == [address])
-        stage.check(f"{host.name}: none on the NIC itself", _addresses(stage, host.name, "eth1") == [])
+        stage.check(f"{host.name}: {address} is on the switch xenbr1", addresses(stage, host.name, "xenbr1") == [address])
+        stage.check(f"{host.name}: none on the NIC itself", addresses(stage, host.name, "eth1") == [])
         stage.xe("pif-param-set", f"uuid={pif}", "other-config:management_purpose=Storage")
     first = stage.lab.hosts[0]
     with stage.watch(f"{first.name}/eth1", "icmp", "and", "ether", "src", first.nics[1].mac) as watch:
@@ -28,8 +29,8 @@ def management_and_storage(stage: Stage) -> None:
     _management_moves(stage, first, pifs[0])
     for host, pif in zip(stage.lab.hosts, pifs, strict=True):
         stage.xe("pif-reconfigure-ip", f"uuid={pif}", "mode=none")
-        stage.check(f"{host.name}: no address on xenbr1 any more", _addresses(stage, host.name, "xenbr1") == [])
-    stage.console.print("  [dim]storage on a VLAN, and the refusal of management there, come with VLANs[/]")
+        stage.check(f"{host.name}: no address on xenbr1 any more", addresses(stage, host.name, "xenbr1") == [])
+    storage_on_a_vlan(stage)
 
 
 def _storage_alone_is_cut(stage: Stage, host: Host) -> None:
@@ -44,15 +45,15 @@ def _storage_alone_is_cut(stage: Stage, host: Host) -> None:
 
 
 def _management_moves(stage: Stage, host: Host, storage: str) -> None:
-    management = _pif(stage, "management1", host, 0)
+    management = find_pif(stage, "management1", host, 0)
     uuid = stage.uuid(host.name, "host", f"name-label={host.name}")
     stage.xe("host-management-reconfigure", f"pif-uuid={storage}")
     moved = stage.xe("host-param-get", f"uuid={uuid}", "param-name=address")
     stage.check(f"the pool knows {host.name} by {moved}", moved == STORAGE.format(1))
     neighbour = stage.lab.hosts[1].name
     stage.console.print(f"  [bold cyan]{neighbour}$ xe -s http://{moved}:PORT -u root -pw ... host-list --minimal[/]")
-    stage.check(f"and the API answers there: {neighbour} asks it", soon(lambda: _api_answers(stage, STORAGE.format(1))))
-    stage.check("a management interface is not unplugged", _refusal(stage, "PIF carries management", "pif-unplug", f"uuid={storage}"))
+    stage.check(f"and the API answers there: {neighbour} asks it", soon(lambda: api_answers(stage, STORAGE.format(1))))
+    stage.check("a management interface is not unplugged", refusal(stage, "PIF carries management", "pif-unplug", f"uuid={storage}"))
     stage.check("its old address is still there", stage.ping("router", host.management.partition("/")[0]))
     stage.xe("host-management-reconfigure", f"pif-uuid={management}")
     back = stage.xe("host-param-get", f"uuid={uuid}", "param-name=address")
@@ -62,7 +63,7 @@ def _management_moves(stage: Stage, host: Host, storage: str) -> None:
 def unmanaged_nic(stage: Stage) -> None:
     """A NIC of the administrator's own: forgotten, it has no PIF and is on no network, and what is done to it stays; introduced again"""
     host = stage.lab.hosts[0]
-    uuid, pif = stage.uuid(host.name, "host", f"name-label={host.name}"), _pif(stage, "pif", host, 2)
+    uuid, pif = stage.uuid(host.name, "host", f"name-label={host.name}"), find_pif(stage, "pif", host, 2)
     stage.xe("pif-forget", f"uuid={pif}")
     listed = stage.xe("pif-list", f"host-uuid={uuid}", "params=device", "--minimal")
     stage.show(listed)
@@ -87,7 +88,7 @@ def _the_administrators(stage: Stage, host: Host) -> None:
     stage.check("the router answers the administrator over eth2", reached and bool(watch.lines))
     soon(lambda: "tentative" not in _picture(stage, host))
     before = _picture(stage, host)
-    other = _pif(stage, "storage1", host, 1)
+    other = find_pif(stage, "storage1", host, 1)
     stage.xe("pif-unplug", f"uuid={other}")
     stage.xe("pif-reconfigure-ip", f"uuid={other}", "mode=static", f"IP={STORAGE.format(1)}", "netmask=255.255.255.0")
     stage.xe("pif-plug", f"uuid={other}")
@@ -97,36 +98,5 @@ def _the_administrators(stage: Stage, host: Host) -> None:
         stage.within(where, "ip", "address", "delete", address, "dev", device)
 
 
-def _api_answers(stage: Stage, address: str) -> bool:
-    """Whether the second host can log in there, at the port where the server listens."""
-    port = stage.run.ready.read_text().split()[0].rpartition(":")[2].rstrip("/")
-    try:
-        hosts = stage.quietly(stage.lab.hosts[1].name, *XE, "-s", f"http://{address}:{port}", "-u", "root", "-pw", PASSWORD, "host-list", "--minimal")
-    except CommandFailed:
-        return False
-    return len(hosts.split(",")) == len(stage.lab.hosts)
-
-
-def _pif(stage: Stage, name: str, host: Host, nic: int) -> str:
-    """The PIF of a host's NIC, by the MAC, which no other has."""
-    return stage.uuid(name, "pif", f"MAC={host.nics[nic].mac}")
-
-
-def _addresses(stage: Stage, where: str, device: str) -> list[str]:
-    """The addresses of a device without their prefix lengths."""
-    found = stage.links(where)[device]["addr_info"]
-    return [entry["local"] for entry in found] if isinstance(found, list) else []
-
-
 def _picture(stage: Stage, host: Host) -> str:
     return stage.quietly(host.name, "ip", "-j", "-d", "address", "show", "dev", "eth2")
-
-
-def _refusal(stage: Stage, reason: str, *arguments: str) -> bool:
-    """Whether `xe` refuses this, for that reason."""
-    try:
-        stage.xe(*arguments)
-    except CommandFailed as refused:
-        stage.show(str(refused).partition(": ")[2])
-        return reason in str(refused)
-    return False

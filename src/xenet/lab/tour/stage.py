@@ -26,6 +26,10 @@ LISTENS_S = 10.0
 """How long tcpdump may take to begin, in seconds."""
 
 
+class Lacking(Exception):
+    """This kernel cannot show the rest of a step; the text says why, and what to do."""
+
+
 class CommandFailed(Exception):
     """A command of the tour ended with another status than 0."""
 
@@ -45,20 +49,29 @@ class Stage:
         self.lab = lab
         self.console = console
         self.failed: list[str] = []
+        self.skipped: list[str] = []
         self._crosses = 0
         self._names: dict[str, str] = {}
 
     def play(self, number: int, step: Callable[["Stage"], None]) -> None:
-        """Run one step; its docstring is its title. What it cannot do is a cross, and the tour goes on."""
+        """Run one step; its docstring is its title. What it cannot do is a cross, what the kernel cannot is said, and the tour goes on."""
         title = " ".join((step.__doc__ or "").split())
         self.console.print(f"\n[bold]{number}. {escape(title)}[/]")
         before = self._crosses
         try:
             step(self)
+        except Lacking as lack:
+            self.console.print(f"  [yellow]skipped: {escape(str(lack))}[/]", soft_wrap=True)
+            self.skipped.append(f"step {number}")
         except (LabError, CommandFailed) as error:
             self.check(str(error), False)
         if self._crosses > before:
             self.failed.append(f"step {number}")
+
+    def needs(self, lack: str) -> None:
+        """End the step here where the kernel lacks something. Raises Lacking."""
+        if lack:
+            raise Lacking(lack)
 
     def check(self, claim: str, holds: bool) -> None:
         """Say it with a tick, or with a cross."""
@@ -83,14 +96,15 @@ class Stage:
         found = self._xe(arguments)
         if not found or "," in found:
             raise CommandFailed(f"xe {' '.join(arguments)}: not one but {found or 'none'}")
-        return self._called(name, found)
+        return self.called(name, found)
 
     def make(self, name: str, *arguments: str) -> str:
         """Run an `xe` command that answers with a uuid, shown as an assignment to the shell variable `name`. Raises CommandFailed."""
         self._prompt("", f"{name}=$(xe", *(self._named(argument) for argument in arguments[:-1]), f"{self._named(arguments[-1])})")
-        return self._called(name, self._xe(arguments))
+        return self.called(name, self._xe(arguments))
 
-    def _called(self, name: str, uuid: str) -> str:
+    def called(self, name: str, uuid: str) -> str:
+        """Show this uuid as the shell variable `name` from here on."""
         self._names[uuid] = name
         return uuid
 
