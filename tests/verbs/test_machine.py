@@ -44,6 +44,7 @@ def check(state: PoolState, *, whole: bool = True) -> None:
     if whole:
         assert warnings(state) == []
     check_management(state)
+    check_sizes(state)
     draft = Draft(state)
     for cls in (VM, VIF):
         for record in state.all(cls):
@@ -59,6 +60,13 @@ def check_management(state: PoolState) -> None:
         assert len(found) <= 1
         assert host.address == (primary_address(found[0]) if found else "")
         assert all(pif.plugged == pif.managed for pif in found)
+
+
+def check_sizes(state: PoolState) -> None:
+    """A VLAN that is up lets no larger frames in than the PIF below takes."""
+    for vlan in state.all(VLAN):
+        upper = state.find(PIF, vlan.untagged_PIF)
+        assert upper is None or not upper.plugged or upper.MTU <= state.get(PIF, vlan.tagged_PIF).MTU
 
 
 class Hosts(RuleBasedStateMachine):
@@ -164,7 +172,7 @@ class Hosts(RuleBasedStateMachine):
         elif what == "come back":
             self.attempt("host.enable", host.ref)
             if not live:
-                self.world.host(host.name_label, *HOSTS[host.name_label])
+                self.world.host(host.name_label, *HOSTS[host.name_label], boot=f"boot {n % 3}")
 
     # --- what holds --------------------------------------------------------------------------------
 
@@ -343,6 +351,11 @@ class HostsWithBonds(HostsWithNics):
     @rule(n=pick)
     def destroy_vlan(self, n: int) -> None:
         self.attempt("VLAN.destroy", self.any(VLAN, n))
+
+    @rule(n=pick, mtu=st.sampled_from([1400, 1500, 9000]))
+    def set_mtu(self, n: int, mtu: int) -> None:
+        """Takes effect where a PIF is plugged next."""
+        self.attempt("network.set_MTU", self.any(Network, n), mtu)
 
     @rule(n=pick, up=st.lists(st.sampled_from(["eth0", "eth1"])))
     def links_change(self, n: int, up: list[str]) -> None:

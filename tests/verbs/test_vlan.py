@@ -192,6 +192,22 @@ def test_a_vlan_is_no_larger_than_what_is_below(world, lower, network):
     assert (code, blamed, text) == ("PIF_CONFIGURATION_ERROR", lower, "MTU 1500 is less than the 9000 of VLAN 42 on eth0")
 
 
+def test_no_vm_starts_where_its_vlans_frames_would_not_fit(world, host, lower, network):
+    """Its network grew while the VLAN was down; the PIF's own other_config:mtu is a way out."""
+    vlan = world.call("VLAN.create", lower, 42, network)
+    pif = upper(world, vlan).ref
+    world.call("PIF.unplug", pif)
+    world.call("network.set_MTU", network, 9000)
+    vm = world.vm()
+    world.vif(vm, network)
+    before = tables(world.state)
+    assert world.refusal("VM.start_on", vm, host, False, False)[:2] == ["PIF_CONFIGURATION_ERROR", pif]
+    assert tables(world.state) == before
+    world.call("PIF.add_to_other_config", pif, "mtu", "1400")
+    world.call("VM.start_on", vm, host, False, False)
+    assert (upper(world, vlan).MTU, upper(world, vlan).currently_attached) == (1400, True)
+
+
 def test_the_older_forms(world, host, lower, network):
     pif = world.call("PIF.create_VLAN", "eth0", network, host, 42)
     assert world.get(PIF, pif).VLAN == 42
@@ -254,6 +270,50 @@ def test_a_host_may_want_none(world, host, lower, network):
     world.call("VLAN.create", lower, 42, network)
     world.host("late", "eth0")
     assert len(list(world.state.all(VLAN))) == 1
+
+
+# --- a host starts ---
+
+
+def test_after_a_hosts_start_vlans_are_up_that_have_an_address_or_a_vm(world):
+    """As on a XenServer: `idle` waits for a VM; the NIC comes back although it was unplugged, the unmanaged one stays its owner's."""
+    host = world.host("a", "eth0", "eth1", "eth2", boot="one")
+    nics = [world.pif(host, world.external(n)) for n in range(3)]
+    networks = [world.network() for _ in range(3)]
+    idle, storage, used = (upper(world, world.call("VLAN.create", nics[0], tag, network)).ref for tag, network in enumerate(networks, 1))
+    world.call("PIF.reconfigure_ip", storage, "Static", "192.0.2.1", "255.255.255.0", "", "")
+    world.running(networks[2], on=host)
+    world.call("PIF.unplug", nics[0])
+    world.call("PIF.unplug", storage)
+    world.call("PIF.forget", nics[2])
+    unmanaged = world.call("PIF.introduce", host, "", "eth2", False)
+
+    def up() -> set[Ref]:
+        return {pif.ref for pif in world.state.all(PIF) if pif.plugged and pif.currently_attached}
+
+    before = up()
+    world.leave(host)
+    world.host("a", "eth0", "eth1", "eth2", boot="one")
+    assert up() == before == {nics[1], idle, used}, "an agent's restart is no start of its host"
+    world.leave(host)
+    world.host("a", "eth0", "eth1", "eth2", boot="two")
+    assert up() == {nics[0], nics[1], storage, used}
+    assert not world.get(PIF, unmanaged).plugged
+    world.running(networks[0], on=host)
+    assert idle in up()
+
+
+def test_a_pif_that_cannot_be_plugged_at_a_hosts_start_stays_down(world):
+    host = world.host("a", "eth0", boot="one")
+    lower, network = world.pif(host, world.external(0)), world.network()
+    pif = upper(world, world.call("VLAN.create", lower, 7, network)).ref
+    world.call("PIF.reconfigure_ip", pif, "Static", "192.0.2.1", "255.255.255.0", "", "")
+    world.call("PIF.unplug", pif)
+    world.call("network.set_MTU", network, 9000)
+    world.leave(host)
+    world.host("a", "eth0", boot="two")
+    assert not world.get(PIF, pif).plugged
+    assert world.get(PIF, lower).currently_attached
 
 
 # --- management --------------------------------------------------------------------------------------

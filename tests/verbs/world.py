@@ -101,10 +101,10 @@ class World:
 
     # --- hosts -------------------------------------------------------------------------------------
 
-    def host(self, name: str, *devices: str, guests: str = "tap") -> Ref:
-        """A host comes with these NICs and reports that it is as it should be."""
+    def host(self, name: str, *devices: str, guests: str = "tap", boot: str = "") -> Ref:
+        """A host comes with these NICs and reports that it is as it should be; with another `boot` than before it has started anew."""
         nics = tuple(NIC(device, f"02:00:00:00:{len(name):02x}:{n:02x}", carrier=True, speed=1000) for n, device in enumerate(devices))
-        host: Ref = self.take(hello(self.frame("hello"), f"host-{name}", name, "bridge", nics, guests))
+        host: Ref = self.take(hello(self.frame("hello"), f"host-{name}", name, "bridge", nics, guests, f"{boot} /guests" if boot else ""))
         self.report(host)
         return host
 

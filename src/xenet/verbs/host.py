@@ -15,6 +15,7 @@ from xenet.verbs.bond_copy import copy_bonds
 from xenet.verbs.call import Call, Outcome, Work
 from xenet.verbs.himn import ensure_himn
 from xenet.verbs.registry import message
+from xenet.verbs.start_of_day import has_started_anew, start_of_day
 from xenet.verbs.vlan import copy_vlans
 
 API_VERSION = (2, 21)
@@ -39,6 +40,8 @@ def hello(call: Call, host: str, name: str, backend: str, nics: tuple[NIC, ...],
     adopt_nics(work, record.ref)
     copy_bonds(work, record.ref, next(work.state.all(Pool)).master)
     copy_vlans(work, record.ref, next(work.state.all(Pool)).master)
+    if has_started_anew(facts.place, place):
+        start_of_day(work, record.ref)
     refresh_metrics(work, record.ref, call.now)
     set_live(work, record.ref, call, live=True)
     return work.outcome(record.ref)

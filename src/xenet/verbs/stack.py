@@ -184,7 +184,8 @@ def check_nics(state: PoolState, pif: PIF, mtu: int) -> None:
 
 def too_large(blamed: Ref, what: str, mtu: int, lower: PIF) -> Failure:
     """Says what to do, too."""
-    text = f"MTU {mtu} of {what} is more than the {lower.MTU} of {lower.device} below it; raise that one first, or set other_config:mtu"
+    problem = f"MTU {mtu} of {what} is more than the {lower.MTU} of {lower.device} below it"
+    text = f"{problem}; raise that one first, or lower the network's, or the PIF's other_config:mtu"
     return Failure("PIF_CONFIGURATION_ERROR", blamed, text)
 
 
