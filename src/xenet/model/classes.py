@@ -7,6 +7,7 @@ from xenet.model.message import Message
 from xenet.model.network import Network
 from xenet.model.pif import PIF, PIFMetrics
 from xenet.model.pool import Pool
+from xenet.model.subject import Role, Subject
 from xenet.model.task import Session, Task
 from xenet.model.types import Record
 from xenet.model.vif import VIF, VIFMetrics
@@ -30,6 +31,8 @@ PUBLIC: tuple[type[Record], ...] = (
     VMMetrics,
     VMGuestMetrics,
     Message,
+    Role,
+    Subject,
 )
 """The classes whose records live in the pool's state and that every client sees."""
 

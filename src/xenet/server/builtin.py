@@ -10,8 +10,9 @@ import msgspec
 
 from xenet.model.declare import APIType, public_fields
 from xenet.model.errors import Failure
+from xenet.model.subject import Subject
 from xenet.model.task import Session
-from xenet.model.types import Ref, SessionRef, StrMap, StrSet
+from xenet.model.types import Ref, SessionRef, StrMap, StrSet, SubjectRef
 from xenet.server import passwords
 from xenet.server.calls import Unknown
 from xenet.server.events import Events, revision_of, subscription, token_of
@@ -38,6 +39,8 @@ class Context(msgspec.Struct, frozen=True):
     """The caller's session reference; empty at login."""
     local: bool
     """The caller came through the local socket: root is trusted."""
+    address: str = ""
+    """The caller's, where it is another one."""
 
 
 def builtin(cls: str, result: APIType = VOID, *, name: str = "", ours: bool = False) -> Callable[[Handler], Handler]:
@@ -60,7 +63,7 @@ SESSION = APIType("ref", name="session")
 async def login_with_password(context: Context, uname: str, pwd: str, version: str = "1.0", originator: str = "") -> Ref:
     """Raises SESSION_AUTHENTICATION_FAILED [user, text], after a delay. Root needs no password on the local socket."""
     trusted = context.local and uname in ("", passwords.ROOT) and pwd == ""
-    return await context.sessions.login(uname, pwd, originator, trusted=trusted)
+    return await context.sessions.login(uname, pwd, originator, context.address, trusted=trusted)
 
 
 @builtin("session", SESSION)
@@ -83,23 +86,24 @@ async def local_logout(context: Context) -> None:
 @builtin("session")
 async def change_password(context: Context, old_pwd: str, new_pwd: str) -> None:
     """Root on the local socket may leave out the old one. Raises SESSION_AUTHENTICATION_FAILED [user, text]."""
-    user = context.sessions.peek(context.session).auth_user_name
+    session = context.sessions.peek(context.session)
+    user = session.auth_user_sid or session.auth_user_name
     trusted = context.local and old_pwd == ""
     if not trusted and not await asyncio.to_thread(passwords.verify, context.store, user, old_pwd):
-        await asyncio.sleep(context.sessions.penalty)
-        raise Failure("SESSION_AUTHENTICATION_FAILED", user, "Authentication failure")
+        raise await context.sessions.refusal(user, "Authentication failure")
     passwords.put(context.store, user, new_pwd)
 
 
 @builtin("session", STRINGS)
 async def get_all_subject_identifiers(context: Context) -> list[str]:
-    """None: xenet knows no external directory."""
-    return []
+    """The users beside root who are logged in."""
+    return context.sessions.subject_identifiers()
 
 
 @builtin("session")
 async def logout_subject_identifier(context: Context, subject_identifier: str) -> None:
-    """Nothing to log out: no session belongs to a directory's subject."""
+    """End all sessions of a user."""
+    context.sessions.logout_subject(subject_identifier)
 
 
 @builtin("session")
@@ -222,6 +226,15 @@ def list_methods() -> list[str]:
 @builtin("host", STRINGS, name="list_methods")
 async def host_list_methods(context: Context) -> list[str]:
     return list_methods()
+
+
+@builtin("subject", ours=True)
+async def set_password(context: Context, self: SubjectRef, password: str) -> None:
+    """Raises HANDLE_INVALID, INVALID_VALUE for an empty one."""
+    subject = context.store.snapshot().get(Subject, Ref(self))
+    if not password:
+        raise Failure("INVALID_VALUE", "password", "")
+    passwords.put(context.store, subject.subject_identifier, password)
 
 
 @builtin("Diagnostics", APIType("set", of=APIType("map", key=STRING, of=STRING)), ours=True)

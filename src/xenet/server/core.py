@@ -19,6 +19,8 @@ from xenet.verbs.call import PATIENCE, Call, Ended, Entropy, Outcome, Question, 
 from xenet.verbs.host import all_gone
 from xenet.verbs.registry import Message
 from xenet.verbs.report import News, give_up, take_report, timeout_failure
+from xenet.verbs.subject import ensure_roles
+from xenet.verbs.task import sweep
 from xenet.wire import xmlrpc
 
 log = logging.getLogger("xenet.server")
@@ -54,6 +56,7 @@ class Core:
     def start(self) -> None:
         """After a start no host is there yet, and operations that a crash left over get their time anew."""
         self.store.commit(all_gone(self.call("start")).change)
+        self.store.commit(ensure_roles(self.call("start")).change)
         work = Work(self.call("start"))
         for operation in work.state.all(Operation):
             work.update(operation, deadline=self.now() + PATIENCE)
@@ -126,6 +129,10 @@ class Core:
         for operation in list(self.store.snapshot().all(Operation)):
             if host in operation.waiting:
                 self._commit_end(*give_up(self.call("host left"), operation.ref, Failure("CANNOT_CONTACT_HOST", host), host))
+
+    def sweep(self) -> None:
+        """Destroy tasks that nobody has come back for."""
+        self.store.commit(sweep(self.call("sweep")).change)
 
     def expire(self) -> None:
         """Give up the operations whose time is over."""

@@ -12,6 +12,7 @@ from xenet.server.http import Origin
 from xenet.server.sessions import Sessions
 from xenet.verbs.catalogue import MESSAGES
 from xenet.verbs.registry import Message
+from xenet.verbs.subject import check_permission
 from xenet.wire import values
 from xenet.wire.xmlrpc import Fault
 
@@ -42,13 +43,20 @@ class Dispatcher:
         message, asynchronous = self._find(method)
         session, given = self._session_of(message, method, params)
         args = decode_args(message, given)
+        self._check_role(session, message)
         if message.full_name in BUILTIN:
-            context = Context(self.core.store, self.sessions, self.events, self.unknown, session, origin.local)
+            context = Context(self.core.store, self.sessions, self.events, self.unknown, session, origin.local, origin.address)
             result = await message.run(context, *args)
             return "" if result is None else result
         if asynchronous:
             return await self.core.run_as_task(message, args)
         return await self.core.run(message, args)
+
+    def _check_role(self, ref: str, message: Message) -> None:
+        """Root may do everything, others what their roles allow now. Raises RBAC_PERMISSION_DENIED [permission, text]."""
+        session = self.sessions.find(ref)
+        if session is not None and not session.is_local_superuser:
+            check_permission(self.core.store.snapshot(), session.subject, message)
 
     def _find(self, method: str) -> tuple[Message, bool]:
         try:

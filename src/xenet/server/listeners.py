@@ -15,10 +15,10 @@ from contextlib import suppress
 from pathlib import Path
 
 from uvicorn.config import Config
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
 from xenet.server.http import ASGIApp
+from xenet.server.patience import PatientProtocol
 
 KEEP_ALIVE = 300
 """Seconds for which an idle connection stays open: npm's client polls events every minute and reuses its connections."""
@@ -92,7 +92,7 @@ class Listeners:
         make = loop.create_unix_server if sock.family == socket.AF_UNIX else loop.create_server
 
         def protocol() -> asyncio.Protocol:
-            return HttpToolsProtocol(self._config, self._state, {"local": local}, _loop=loop)
+            return PatientProtocol(self._config, self._state, {"local": local}, _loop=loop)
 
         server = await make(protocol, sock=sock, ssl=context, backlog=BACKLOG)
         self._servers.append(server)

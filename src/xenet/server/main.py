@@ -1,7 +1,9 @@
 """Starting the server: its store, its listeners, and its orderly end."""
 
 import asyncio
+import itertools
 import logging
+import resource
 import signal
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -28,6 +30,8 @@ from xenet.store.sqlite import SqliteStore
 log = logging.getLogger("xenet.server")
 TICK = 1.0
 """Seconds between looks at operations whose time is over."""
+SWEEP = 60
+"""Ticks between looks at sessions and tasks whose time is over."""
 
 
 class Settings(msgspec.Struct, frozen=True):
@@ -84,10 +88,13 @@ class Server:
         return f"{'https' if self.settings.tls else 'http'}://{host}:{self.port}/"
 
     async def tick(self) -> None:
-        """Watch the clock for operations, for ever."""
-        while True:
+        """Watch the clock for operations, for ever; now and then for sessions and tasks."""
+        for second in itertools.count(1):
             await asyncio.sleep(TICK)
             self.core.expire()
+            if second % SWEEP == 0:
+                self.sessions.sweep()
+                self.core.sweep()
 
     async def close(self) -> None:
         self.sessions.close()
@@ -97,8 +104,15 @@ class Server:
         self.store.close()
 
 
+def allow_files() -> None:
+    """As many open files as this user may have: a thousand waiting clients are a thousand sockets, and most systems begin with 1024."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most if most == resource.RLIM_INFINITY else min(most, 65_536), most))
+
+
 async def serve(settings: Settings, ready: Callable[[Server], None]) -> None:
     """Run until SIGTERM or SIGINT; `ready` is called when the server answers."""
+    allow_files()
     server = Server(settings)
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):

@@ -11,10 +11,13 @@ import msgspec
 
 from xenet.model.errors import Failure
 from xenet.model.pool import Pool
+from xenet.model.subject import Subject
 from xenet.model.task import Session
 from xenet.model.types import NULL, Ref
 from xenet.server import passwords
+from xenet.server.guesses import Guesses
 from xenet.store.base import Store
+from xenet.verbs.subject import find_subject
 
 IDLE = timedelta(hours=24)
 """A session idle for longer is over."""
@@ -22,6 +25,8 @@ FRESH = timedelta(seconds=1)
 """Activity is noted once in so long."""
 MOST = 500
 """Sessions a user and originator may have; beyond, the one idle longest goes."""
+HASHING = 2
+"""Passwords that are looked at at once: each takes tens of milliseconds of CPU, by design."""
 PENALTY = 5.0
 """Seconds that a wrong password costs."""
 
@@ -45,15 +50,33 @@ class Sessions:
         self.registered: dict[bytes, Registered] = {}
         """The queues of event.register, by the hash of the session's reference."""
         self._alive: dict[bytes, Session] = {}
+        self.guesses = Guesses(now)
+        self._hashing = asyncio.Semaphore(HASHING)
 
-    async def login(self, user: str, password: str, originator: str, *, trusted: bool) -> Ref:
+    async def login(self, user: str, password: str, originator: str, address: str = "", *, trusted: bool) -> Ref:
         """A new session. `trusted`: local root, who needs no password. Raises SESSION_AUTHENTICATION_FAILED after a delay."""
-        if not trusted and not await asyncio.to_thread(passwords.verify, self.store, user, password):
-            await asyncio.sleep(self.penalty)
-            raise Failure("SESSION_AUTHENTICATION_FAILED", user, "Authentication failure")
-        return self._open(user or passwords.ROOT, originator, superuser=True)
+        if trusted:
+            return self._open(passwords.ROOT, originator)
+        async with self.guesses.turn(address, user):
+            return await self._login(user, password, originator)
 
-    def _open(self, user: str, originator: str, *, superuser: bool) -> Ref:
+    async def _login(self, user: str, password: str, originator: str) -> Ref:
+        subject = find_subject(self.store.snapshot(), user)
+        owner = subject.subject_identifier if subject else user
+        async with self._hashing:
+            right = await asyncio.to_thread(passwords.verify, self.store, owner, password)
+        if not right:
+            raise await self.refusal(user, "Authentication failure")
+        if subject and not subject.roles:
+            raise await self.refusal(user, "the user has no role")
+        return self._open(user, originator, subject)
+
+    async def refusal(self, user: str, text: str) -> Failure:
+        """The error of a login that fails, after its delay."""
+        await asyncio.sleep(self.penalty)
+        return Failure("SESSION_AUTHENTICATION_FAILED", user, text)
+
+    def _open(self, user: str, originator: str, subject: Subject | None = None) -> Ref:
         pool = next(self.store.snapshot().all(Pool), None)
         ref = Ref(f"OpaqueRef:{uuid.UUID(bytes=secrets.token_bytes(16))}")
         session = Session(
@@ -62,7 +85,9 @@ class Sessions:
             this_user=NULL,
             last_active=self.now(),
             pool=False,
-            is_local_superuser=superuser,
+            is_local_superuser=subject is None,
+            subject=subject.ref if subject else NULL,
+            auth_user_sid=subject.subject_identifier if subject else "",
             validation_time=self.now(),
             auth_user_name=user,
             originator=originator,
@@ -91,9 +116,12 @@ class Sessions:
             self._alive[key] = msgspec.structs.replace(session, last_active=now)
         return session
 
+    def find(self, ref: str) -> Session | None:
+        return self._alive.get(digest(ref))
+
     def peek(self, ref: str) -> Session:
         """The session as a record. Raises HANDLE_INVALID ["session", ref]."""
-        session = self._alive.get(digest(ref))
+        session = self.find(ref)
         if session is None:
             raise Failure("HANDLE_INVALID", "session", ref)
         return session
@@ -101,12 +129,25 @@ class Sessions:
     def update(self, ref: str, **fields: object) -> None:
         self._alive[digest(ref)] = msgspec.structs.replace(self.peek(ref), **fields)
 
+    def subject_identifiers(self) -> list[str]:
+        """The users beside root who are logged in."""
+        return sorted({session.auth_user_sid for session in self._alive.values() if session.auth_user_sid})
+
+    def logout_subject(self, identifier: str) -> None:
+        for key in [key for key, session in self._alive.items() if session.auth_user_sid == identifier]:
+            self._close(key)
+
     def logout(self, ref: str) -> None:
         self._close(digest(ref))
 
     def end_of(self, ref: str) -> asyncio.Event:
         """Set when this session is over."""
         return self.ended[digest(ref)]
+
+    def sweep(self) -> None:
+        """End the sessions that were idle for too long, without waiting for a call of theirs."""
+        for key in [key for key, session in self._alive.items() if self.now() - session.last_active > IDLE]:
+            self._close(key)
 
     def close(self) -> None:
         """End all sessions: who waits for events is woken."""

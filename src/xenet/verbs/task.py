@@ -1,5 +1,7 @@
 """task: made by clients for their own work or by the server for a call that takes its time."""
 
+from datetime import timedelta
+
 from xenet.model.errors import Failure, not_allowed
 from xenet.model.hidden import Operation
 from xenet.model.task import Task, TaskStatus
@@ -8,6 +10,10 @@ from xenet.verbs.call import Call, Outcome, Work, new_task
 from xenet.verbs.registry import message
 from xenet.verbs.report import give_up
 
+KEPT = timedelta(minutes=65)
+"""For how long a task that has ended is there to be read, as in XenServer."""
+FORGOTTEN = timedelta(hours=24)
+"""After which a pending task is given up, as in XenServer."""
 ENDED = ("success", "failure", "cancelled")
 
 
@@ -63,6 +69,20 @@ def set_result(call: Call, self: TaskRef, value: str) -> Outcome:
 @message("task")
 def set_error_info(call: Call, self: TaskRef, value: StrSet) -> Outcome:
     return _set(call, self, error_info=value)
+
+
+def sweep(call: Call) -> Outcome:
+    """Tasks whose clients never came back: those that ended long ago go, those that clients began and left have failed."""
+    work = Work(call)
+    for task in call.state.all(Task):
+        if call.state.where(Operation, "task", task.ref):
+            continue
+        if task.status not in ("pending", "cancelling"):
+            if call.now - task.finished > KEPT:
+                work.delete(task)
+        elif call.now - task.created > FORGOTTEN:
+            work.update(task, status="failure", error_info=("TASK_CANCELLED", task.ref), finished=call.now, allowed_operations=("destroy",))
+    return work.outcome()
 
 
 def _end(call: Call, self: TaskRef, status: TaskStatus) -> Outcome:

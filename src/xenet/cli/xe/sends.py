@@ -280,6 +280,23 @@ _VMS = (
     Command("vm-vif-list", "List the VIFs of VMs; filters choose the VMs.", (), run="vms.vif_list", selector="vm"),
 )
 
+_USERS = (
+    Command(
+        "subject-add",
+        "Add a user, with the password that new= says; without a role the user cannot log in.",
+        (Arg("subject-name"), Arg("new", default="")),
+        run="users.subject_add",
+    ),
+    Command(
+        "subject-remove", "Take a user away; the user's sessions may do nothing any more.", (Arg("subject-uuid", "ref subject"),), "subject.destroy"
+    ),
+    Command("subject-list", "List the users beside root, with their roles.", (), run="users.subject_list"),
+    Command("subject-role-add", "Give a user a role.", (Arg("uuid", "ref subject"), Arg("role-name")), run="users.role_add"),
+    Command("subject-role-remove", "Take a role from a user.", (Arg("uuid", "ref subject"), Arg("role-name")), run="users.role_remove"),
+    Command("subject-set-password", "Set a user's password.", (Arg("uuid", "ref subject"), Arg("new")), "subject.set_password"),
+    Command("role-list", "List the roles that users can have.", (), run="users.role_list"),
+)
+
 _OTHERS = (
     Command(
         "diagnostic-unimplemented-calls",
@@ -315,4 +332,4 @@ _OTHERS = (
     Command("help", "Show this help, all commands (--all), or one.", (), run="help", rest="<command>"),
 )
 
-COMMANDS = (*_NETWORKS, *_VIFS, *_PIFS, *_DERIVED, *_POOL, *_HOSTS, *_VMS, *_OTHERS)
+COMMANDS = (*_USERS, *_NETWORKS, *_VIFS, *_PIFS, *_DERIVED, *_POOL, *_HOSTS, *_VMS, *_OTHERS)
