@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 
 import pytest
@@ -14,7 +14,7 @@ from xenet.datapath.bridge import BridgeDatapath
 from xenet.plan.diff import diff_host
 from xenet.plan.ethtool import asked_of
 from xenet.plan.steps import CreatePort, RemovePort, Step, as_text
-from xenet.plan.view import HostView, PortView, SwitchView, UplinkView
+from xenet.plan.view import HostView, PortView, Settings, SwitchView, UplinkView
 
 needs_tap = pytest.mark.skipif(not os.access("/dev/net/tun", os.R_OK | os.W_OK), reason="needs /dev/net/tun, readable and writable")
 NETWORKS = ("net-a", "net-b", "net-c")
@@ -41,6 +41,8 @@ class Host:
         cable(host, "eth0", far, "wire")
         self.mac = self.json("link", "show", "eth0")[0]["address"]
         self.datapath = self._start()
+        self.asked: dict[str, Mapping[str, Settings]] = {}
+        """What the last plan asked of drivers, by bridge and device."""
 
     def _start(self) -> Datapath:
         return self.ns(BridgeDatapath, self._netns)
@@ -52,6 +54,8 @@ class Host:
     def truth(self) -> dict[str, SwitchView]:
         """What a datapath sees that starts now and knows only what the kernel says."""
         with closing(self._start()) as fresh:
+            for bridge, asked in self.asked.items():
+                fresh.heed(bridge, asked)
             return fresh.switches()
 
     def _netns(self, vm: str) -> int | None:
@@ -68,8 +72,9 @@ class Host:
     def reach(self, *wanted: SwitchView) -> None:
         """Plan and do what is missing for these switches; nothing else may be left to do."""
         view = HostView({each.bridge: each for each in wanted})
-        for each in wanted:
-            self.datapath.heed(each.bridge, asked_of(each))
+        self.asked = {**{bridge: {} for bridge in self.asked}, **{each.bridge: asked_of(each) for each in wanted}}
+        for bridge, asked in self.asked.items():
+            self.datapath.heed(bridge, asked)
         self.ok(*diff_host(view, HostView(self.datapath.switches())))
         left = diff_host(view, HostView(self.datapath.switches()))
         assert not left, as_text(left)

@@ -210,9 +210,12 @@ def wish(random: Random, host: Host) -> list[SwitchView]:
     for view in views:
         if (number := random.randrange(-1, 3)) >= 0:
             renamed = f"{view.vif}-{random.randrange(3)}" if random.random() < 0.3 else view.vif  # another VIF of the same name
-            chosen[number].append(structs.replace(view, vif=renamed, rate=random.choice((0, 0, 102400, 12_800_000))))
+            told = random.choice(({}, {"tx": "off"}, {"tx": "on", "gso": "off"}))
+            chosen[number].append(structs.replace(view, vif=renamed, rate=random.choice((0, 0, 102400, 12_800_000)), ethtool=told))
     here = [number for number in range(3) if chosen[number] or random.random() < 0.5]
-    return [external(host, *chosen[0], addresses=random_addresses(random)) if n == 0 else switch(n, *chosen[n]) for n in here]
+    outside = external(host, *chosen[0], addresses=random_addresses(random), ethtool=random.choice(({}, {"tso": "off"})))
+    nic = UplinkView("eth0", ethtool={"eth0": {"gro": random.choice(("on", "off"))}})
+    return [structs.replace(outside, uplink=nic) if n == 0 else switch(n, *chosen[n]) for n in here]
 
 
 def random_addresses(random: Random) -> tuple[str, ...]:

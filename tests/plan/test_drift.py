@@ -56,15 +56,16 @@ def hosts(draw: st.DrawFn) -> HostView:
     at = draw(st.dictionaries(st.sampled_from(DEVICES), st.sampled_from(BRIDGES)))
     nics = draw(st.permutations(NICS))
     switches = {}
+    told = st.sampled_from(({"gro": "on"}, {"gro": "off", "tso": "on"}))
     for nic, bridge in zip(nics, draw(st.sets(st.sampled_from(BRIDGES))), strict=False):
         vif, mac = st.sampled_from(("v", "w")), st.sampled_from(("02:00:00:00:00:01", "02:00:00:00:00:02"))
         lock = st.sampled_from((None, LockView(), LockView(("10.0.0.1",), whole=False)))
         ports = {
-            d: PortView(d, draw(vif), "vm", 0, draw(mac), draw(mtu), up=draw(st.booleans()), lock=draw(lock))
+            d: PortView(d, draw(vif), "vm", 0, draw(mac), draw(mtu), up=draw(st.booleans()), lock=draw(lock), ethtool=draw(told))
             for d, place in at.items()
             if place == bridge
         }
-        uplink = draw(st.none() | st.builds(UplinkView, st.just(nic), mtu, st.booleans()))
+        uplink = draw(st.none() | st.builds(UplinkView, st.just(nic), mtu, st.booleans(), ethtool=st.fixed_dictionaries({nic: told})))
         addresses = tuple(sorted(draw(st.sets(st.sampled_from(CIDRS)))))
         routes = tuple(sorted(draw(st.sets(st.sampled_from(ROUTES)))))
         switches[bridge] = SwitchView(bridge, draw(vif), draw(st.just("") | mac), draw(mtu), draw(st.booleans()), uplink, ports, addresses, routes)
@@ -117,6 +118,14 @@ CASES: dict[str, tuple[HostView, HostView, list[Drift]]] = {
         [Drift("VIF", "a.0", "vif1.0", "bridge", "br", "other")],
     ),
     "the NIC left": (host(SWITCH), host(replace(SWITCH, uplink=None)), [Drift("network", "net", "br", "uplink", "eth0", "")]),
+    "drivers do what they were not told": (
+        host(replace(SWITCH, uplink=UplinkView("eth0", ethtool={"eth0": {"gro": "on", "tso": "off"}}), ethtool={"tx": "off"})),
+        host(replace(SWITCH, uplink=UplinkView("eth0", ethtool={"eth0": {"gro": "off", "tso": "off"}}), ethtool={"tx": "on"})),
+        [
+            Drift("network", "net", "br", "ethtool", "tx off", "tx on"),
+            Drift("network", "net", "br", "uplink ethtool", "eth0 gro on, tso off", "eth0 gro off, tso off"),
+        ],
+    ),
     "the NIC is small": (
         host(SWITCH),
         host(replace(SWITCH, uplink=UplinkView("eth0", 1400))),

@@ -4,6 +4,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 
+import msgspec
 import pytest
 
 from tests.datapath.bridge_host import remove
@@ -211,3 +212,22 @@ def test_what_is_anothers_stays_so(host: Bonded) -> None:
     host.ns.ip("link", "delete", "bond7")
     host.ns.ip("link", "set", "eth1", "up")
     host.reach()
+
+
+def test_slaves_are_told_what_their_drivers_shall_do(host: Bonded) -> None:
+    """Each its own; what somebody else changes on one of them is seen on the bond's switch and mended."""
+    told = {"eth0": {"gro": "on", "tso": "off"}, "eth1": {"gro": "on"}}
+    view = host.on_bond(mode="active-backup", primary="eth0")
+    assert view.uplink is not None
+    wanted = msgspec.structs.replace(view, uplink=msgspec.structs.replace(view.uplink, ethtool=told))
+    host.reach(wanted)
+    shown = {nic: host.ns.command("ethtool", "-k", nic) for nic in NICS}
+    assert all("generic-receive-offload: on" in text for text in shown.values())
+    assert ["tcp-segmentation-offload: off" in shown[nic] for nic in NICS] == [True, False]
+    host.datapath.refresh()
+    host.ns.command("ethtool", "-K", "eth1", "gro", "off")
+    assert "xapi0" in host.datapath.refresh()
+    assert host.datapath.switches()["xapi0"].uplink.ethtool["eth1"] == {"gro": "off"}
+    host.reach(wanted)
+    assert "generic-receive-offload: on" in host.ns.command("ethtool", "-k", "eth1")
+    host.reach(*plain(host))
