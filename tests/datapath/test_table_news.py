@@ -48,9 +48,9 @@ def test_the_mark_says_what_a_device_is():
 
 def test_only_ours_is_seen():
     known = table(bridge(), bridge(20, group=0), vif(), vif(12, name="vif1.1", alias=""), vif(13, name="vif1.2", group=0), vif(14, 20, name="vif1.3"))
-    assert {name: set(view.ports) for name, view in known.switches().items()} == {"xapi10": {"vif1.0"}}
+    assert {name: set(view.ports) for name, view in known.switches().items()} == {"xapi10": {"vif1.0"}, "xapi20": {"vif1.3"}}
+    assert {name: view.foreign for name, view in known.switches().items()} == {"xapi10": False, "xapi20": True}
     assert [each.name for each in known.remnants()] == ["vif1.1"]
-    assert known.switch("xapi20") is None
 
 
 def test_a_bridge_speaking_of_its_port_is_not_the_device_speaking():
