@@ -177,7 +177,7 @@ class Pool:
 
     def wait_for(self, *names: str) -> None:
         """Until these hosts are live and their PIFs up."""
-        until(lambda: all(self._is_up(name) for name in names))
+        until(lambda: all(self._is_up(name) for name in names), 60)
 
     def _is_up(self, name: str) -> bool:
         found = self.api.host.get_by_name_label(name)

@@ -1,5 +1,8 @@
 """Bonds of the bridge datapath on real devices: each mode made, changed in place and taken down, frames told one by one, cables cut, drift."""
 
+import os
+import subprocess
+import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -192,6 +195,54 @@ def test_what_others_do_to_it_is_mended(host: Bonded) -> None:
     host.cut("wire")
     until(lambda: host.steered() is not None and host.links().active == ("eth1",))
     host.mend("wire")
+
+
+AGENT = """
+import sys
+from msgspec.structs import replace
+from tests.stock.bonded import bond
+from xenet.datapath.bridge import BridgeDatapath
+from xenet.plan.diff import diff_host
+from xenet.plan.view import HostView, SwitchView, UplinkView
+
+macs = sys.argv[1:]
+datapath = BridgeDatapath(lambda vm: None)
+alone = {f"xenbr{n}": SwitchView(f"xenbr{n}", f"net-{n}", mac=mac, uplink=UplinkView(f"eth{n}")) for n, mac in enumerate(macs)}
+modes = [{"mode": "balance-slb"}, {"mode": "lacp", "lacp_time": "fast"}, {"mode": "active-backup"}, {"mode": "balance-slb", "slaves": ("eth1",)}]
+together = [{"xapi0": SwitchView("xapi0", "net-a", mac=macs[0], uplink=UplinkView("bond0", bond=bond(macs[0], **said)))} for said in modes]
+print("on", flush=True)
+while True:
+    for view in (*together, alone):
+        assert datapath.do(diff_host(HostView(view), HostView(datapath.switches()))) == []
+    datapath.reap()
+"""
+
+
+def test_killed_at_any_time(host: Bonded) -> None:
+    """Whatever was left half-made, the next one mends, and nothing is left over."""
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
+    for seconds in (0.1, 0.3, 0.5, 0.9):
+        agent = host.ns(subprocess.Popen, [sys.executable, "-c", AGENT, *host.own.values()], stdout=subprocess.PIPE, env=environment)
+        with agent:
+            try:
+                assert agent.stdout.readline() == b"on\n"
+                time.sleep(seconds)
+                assert agent.poll() is None
+            finally:
+                agent.kill()
+        host.restart()
+        if seconds > 0.4:
+            assert host.ns(host.datapath.reap) == 0
+        host.reach(host.on_bond(vif(1)))
+        host.wait_for_links(*NICS)
+        with ears(host.guests[0]) as (ear,):
+            say(host.outside, OUTSIDE, EVERYBODY, 700)
+            until(lambda: ear.listen() == Counter({(OUTSIDE, 700): 1}))
+        host.reach(*plain(host))
+        assert host.ns(host.datapath.reap) == 0
+        assert not {"bond0", "xapi0"} & host.names()
+        assert {nic: host.json("link", "show", nic)[0]["address"] for nic in NICS} == host.own
+        assert host.ns.command("nft", "list", "tables") == ""
 
 
 def test_what_is_anothers_stays_so(host: Bonded) -> None:
