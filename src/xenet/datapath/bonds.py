@@ -19,7 +19,8 @@ from xenet.datapath.bonding import Options, active_slave, bond_data, needs_down,
 from xenet.datapath.kernel import Kernel
 from xenet.datapath.links import Link, create_bond, set_bond, set_link
 from xenet.datapath.mark import DEAD, LIVE, bond_alias, is_ours
-from xenet.datapath.netlink import NetlinkError
+from xenet.datapath.namespaces import in_scratch
+from xenet.datapath.netlink import NetlinkError, Socket
 from xenet.datapath.nft import load
 from xenet.datapath.nics import foreign_master
 from xenet.datapath.uplinks import bond_links, is_bond, is_single, primary_of, ready_first, seen, slaves_of
@@ -230,3 +231,16 @@ class Bonds:
             log.info("%s: %s listens for all", link.name, ready[0])
             load(fence.listen(link.name, slaves, ready[0]), fence.WHO, "netdev")
             self._kernel.drain()
+
+
+def find_lack() -> str:
+    """What this kernel lacks for bonds and what to do, empty where it has them: one is tried out, where nobody sees it. Raises OSError."""
+    return in_scratch(_try_out)
+
+
+def _try_out() -> str:
+    with Socket() as kernel:
+        outcome = kernel.do([create_bond("bond", "", 1500, LIVE, bond_data(Options()))])[0]
+    if outcome is None:
+        return ""
+    return {errno.EOPNOTSUPP: LACKING, errno.EINVAL: OLD}.get(outcome.errno or 0, str(outcome))
