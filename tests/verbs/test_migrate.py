@@ -119,6 +119,19 @@ def test_the_destinations_pif_is_brought_up(world, hosts, vm):
 # --- refusals ------------------------------------------------------------------------------------------
 
 
+def test_a_destination_that_passes_less_than_the_vm_sends(world, hosts):
+    """Its larger frames would be lost there without a word."""
+    network = world.external(0)
+    world.call("network.set_MTU", network, 9000)
+    world.call("PIF.plug", world.pif(hosts[0], network))
+    vm, (vif,) = world.running(network, on=hosts[0])
+    assert world.get(VIF, vif).MTU == 9000
+    code, text = world.refusal("VM.pool_migrate", vm, hosts[1], OPTIONS)
+    assert (code, "is more than the 1500 that eth0 passes on b" in text) == ("OPERATION_NOT_ALLOWED", True)
+    world.call("PIF.plug", world.pif(hosts[1], network))
+    begin(world, vm, hosts[1])
+
+
 def test_a_vm_that_does_not_run(world, hosts, vm):
     world.call("VM.hard_shutdown", vm)
     assert world.refusal("VM.pool_migrate", vm, hosts[1], OPTIONS) == ["VM_BAD_POWER_STATE", vm, "running", "halted"]

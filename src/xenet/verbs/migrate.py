@@ -23,6 +23,7 @@ from xenet.verbs.allowed import check_vm
 from xenet.verbs.attach import bring_up, check_live, check_networks
 from xenet.verbs.call import Call, Further, Outcome, Work
 from xenet.verbs.registry import message
+from xenet.verbs.stack import check_passes
 from xenet.verbs.vm import take_domid
 
 POOL_MIGRATE = "pool_migrate"
@@ -73,7 +74,10 @@ def _move(call: Call, vm: VM, host: Ref) -> Outcome:
     source, work = vm.resident_on, Work(call)
     vifs = [vif for vif in work.state.where(VIF, "VM", vm.ref) if vif.plugged]
     for vif in vifs:
-        bring_up(work, host, work.state.get(Network, vif.network))
+        network = work.state.get(Network, vif.network)
+        bring_up(work, host, network)
+        if network.managed:
+            check_passes(work.state, vif, vif.MTU, network, host)
     old, new = vm.domid, take_domid(work)
     work.update(vm, peer=host, peer_domid=new, handing_over=True, born=born_as(vm), scheduled_to_be_resident_on=host)
 

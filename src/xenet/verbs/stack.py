@@ -80,17 +80,31 @@ def own_mtu(other_config: Mapping[str, str]) -> int:
 
 def port_mtu(state: PoolState, vif: VIF, network: Network, host: Ref) -> int:
     """What a VIF gets when it is plugged into this network there: its other_config:mtu, else the network's MTU, or less where the switch
-    has still another one. Raises OPERATION_NOT_ALLOWED [text] where its own is more than passes: those frames would be lost without a word."""
+    has still another one. Raises OPERATION_NOT_ALLOWED [text] where its own is more than passes."""
     if (foreign := find_foreign(state, network, host)) is not None:
         return _foreign_mtu(foreign, vif)
-    pif = next((pif for pif in state.where(PIF, "network", network.ref) if pif.host == host and pif.managed), None)
-    passes = pif.MTU if pif and pif.plugged else tunnelled_mtu(state, network)
     own = own_mtu(vif.other_config)
-    if own > passes:
+    if own:
+        check_passes(state, vif, own, network, host)
+    return own or min(tunnelled_mtu(state, network), _passing(state, _switch_pif(state, network, host), network))
+
+
+def check_passes(state: PoolState, vif: VIF, mtu: int, network: Network, host: Ref) -> None:
+    """Frames larger than a network's switch passes there would be lost without a word. Raises OPERATION_NOT_ALLOWED [text]."""
+    pif = _switch_pif(state, network, host)
+    passes = _passing(state, pif, network)
+    if mtu > passes:
         place = f"{device_name(pif)} passes on {state.get(Host, host).name_label}" if pif else f"network {network.name_label} passes"
-        text = f"MTU {own} of VIF {vif.uuid} (other_config:mtu) is more than the {passes} that {place}"
-        raise not_allowed(f"{text}; set a smaller one, or raise the network's MTU {'and plug that PIF again' if pif else 'first'}")
-    return own or min(tunnelled_mtu(state, network), passes)
+        remedy = f"set a smaller one, or raise the network's MTU {'and plug that PIF again' if pif else 'first'}"
+        raise not_allowed(f"MTU {mtu} of VIF {vif.uuid} is more than the {passes} that {place}; {remedy}")
+
+
+def _switch_pif(state: PoolState, network: Network, host: Ref) -> PIF | None:
+    return next((pif for pif in state.where(PIF, "network", network.ref) if pif.host == host and pif.managed), None)
+
+
+def _passing(state: PoolState, pif: PIF | None, network: Network) -> int:
+    return pif.MTU if pif and pif.plugged else tunnelled_mtu(state, network)
 
 
 def _foreign_mtu(bridge: ForeignBridge, vif: VIF) -> int:
