@@ -130,6 +130,8 @@ def test_two_agents_do_not_share_a_host(wire: tuple[Namespace, Namespace], tmp_p
 def test_a_stream_lives_through_take_over_kill_restart_and_down(wire: tuple[Namespace, Namespace], tmp_path: Path) -> None:
     host, router = wire
     mac = links(host)["eth0"]["address"]
+    for end, device in ((host, "eth0"), (router, "r0")):
+        end.ip("link", "set", device, "mtu", "1400")
     stream = Stream(host, router)
     process = xenet(host, tmp_path, "--nics", "eth0", "--take-over", "--listen", "127.0.0.1:0")
     try:
@@ -138,6 +140,7 @@ def test_a_stream_lives_through_take_over_kill_restart_and_down(wire: tuple[Name
         assert addresses(host, "eth0") == []
         assert default_route(host) == ("10.0.0.254", "xenbr0")
         assert links(host)["xenbr0"]["address"] == mac
+        assert {links(host)[device]["mtu"] for device in ("eth0", "xenbr0")} == {1400}, "what the segment needs"
         check_management(url)
         time.sleep(0.5)
         assert finish(process)[0] == 0
@@ -152,6 +155,7 @@ def test_a_stream_lives_through_take_over_kill_restart_and_down(wire: tuple[Name
     assert down.returncode == 0
     assert addresses(host, "eth0") == ["10.0.0.1/24"]
     assert default_route(host) == ("10.0.0.254", "eth0")
+    assert links(host)["eth0"]["mtu"] == 1400
     assert "xenbr0" not in links(host)
     assert ping(host, "10.0.0.254")
     arrived = stream.close()

@@ -85,6 +85,17 @@ def test_an_address_makes_a_nic_the_management_interface(world):
     assert world.get(Host, ref).address == "192.0.2.5"
 
 
+def test_a_nic_in_use_keeps_its_mtu(world):
+    """Somebody chose it for that segment; a NIC that nobody uses gets the network's."""
+    used = NIC("eth0", "02:00:00:00:00:01", mtu=1400, addresses=("192.0.2.5/24",))
+    host = world.take(hello(world.frame("hello"), "host-a", "a", "bridge", (used, NIC("eth1", "02:00:00:00:00:02", mtu=1400)), "tap"))
+    first, second = (world.get(PIF, world.pif(host, world.external(n))) for n in (0, 1))
+    assert (first.MTU, first.other_config, second.MTU, second.other_config) == (1400, {"mtu": "1400"}, 1500, {})
+    world.report(host)
+    world.call("PIF.plug", first.ref)
+    assert world.get(PIF, first.ref).MTU == 1400
+
+
 def test_a_host_without_management_interface(world, host):
     assert world.refusal("host.get_management_interface", host)[0] == "INTERNAL_ERROR"
     assert world.refusal("host.get_management_interface", ABSENT) == ["HANDLE_INVALID", "host", ABSENT]

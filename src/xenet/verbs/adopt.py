@@ -81,6 +81,7 @@ def introduce_nic(work: Work, host: Ref, nic: NIC, *, plugged: bool = True, mana
 
 
 def _take_over(work: Work, pif: PIF, nic: NIC) -> PIF:
+    """An MTU that somebody chose for the segment stays, as the PIF's own: another one could cut off what flows there."""
     address, _, prefix = next((a for a in nic.addresses if ":" not in a), "").partition("/")
     return work.update(
         pif,
@@ -91,6 +92,8 @@ def _take_over(work: Work, pif: PIF, nic: NIC) -> PIF:
         DNS=",".join(nic.dns),
         ipv6_configuration_mode="Static" if any(":" in a for a in nic.addresses) else "None",
         IPv6=tuple(a for a in nic.addresses if ":" in a),
+        MTU=nic.mtu,
+        other_config={} if nic.mtu == pif.MTU else {"mtu": str(nic.mtu)},
     )
 
 
