@@ -27,8 +27,14 @@ class SwitchHost(Host):
 
     def vsctl(self, *argv: str) -> str:
         """As an administrator would say it."""
+        return self._said(find_programs().vsctl, f"--db=unix:{self.daemons.socket}", "--timeout=10", *argv)
+
+    def ofctl(self, command: str, bridge: str, *argv: str) -> str:
+        """An OpenFlow controller's word."""
+        return self._said(find_programs().ofctl, command, f"unix:{self.daemons.folder / bridge}.mgmt", *argv)
+
+    def _said(self, *command: str) -> str:
         programs = find_programs()
-        command = [programs.vsctl, f"--db=unix:{self.daemons.socket}", "--timeout=10", *argv]
         done = subprocess.run(command, env=programs.environment, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr
         return done.stdout.strip()

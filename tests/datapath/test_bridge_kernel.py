@@ -9,7 +9,6 @@ import pytest
 from msgspec import structs
 
 from tests.datapath.bridge_host import NETWORKS, Host, create, external, hosts, needs_tap, port, remove, switch, tap
-from tests.datapath.switch_host import switch_hosts
 from tests.netns import ping
 from xenet.datapath.kernel import Kernel
 from xenet.datapath.links import GuestEnd, create_bridge, create_veth, set_link
@@ -39,13 +38,6 @@ pytestmark = pytest.mark.kernel
 @pytest.fixture
 def host() -> Iterator[Host]:
     with hosts() as made:
-        yield made
-
-
-@pytest.fixture(params=["bridge", "openvswitch"])
-def either(request) -> Iterator[Host]:
-    """For what must hold of any datapath."""
-    with hosts() if request.param == "bridge" else switch_hosts() as made:
         yield made
 
 

@@ -77,42 +77,42 @@ def learned(host: Host) -> set[str]:
 # --- frames ----------------------------------------------------------------------------------------
 
 
-def test_a_locked_guest_sends_what_it_may_and_nothing_else(host):
-    host.reach(external(host, locked(port(1)), port(2)))
-    assert lock_seen(host) == LOCK
-    assert passed(host, ALL) == GOOD.keys()
-    assert learned(host) == {ME}
+def test_a_locked_guest_sends_what_it_may_and_nothing_else(either):
+    either.reach(external(either, locked(port(1)), port(2)))
+    assert lock_seen(either) == LOCK
+    assert passed(either, ALL) == GOOD.keys()
+    assert learned(either) == {ME}
 
 
-def test_an_unlocked_guest_sends_what_it_likes_beside_a_locked_one(host):
-    host.reach(external(host, port(1), locked(port(2))))
-    assert passed(host, ALL) == ALL.keys()
-    assert learned(host) == {ME, OTHER}
+def test_an_unlocked_guest_sends_what_it_likes_beside_a_locked_one(either):
+    either.reach(external(either, port(1), locked(port(2))))
+    assert passed(either, ALL) == ALL.keys()
+    assert learned(either) == {ME, OTHER}
 
 
-def test_a_disabled_guest_neither_sends_nor_hears(host):
-    host.reach(external(host, structs.replace(port(1), up=False), port(2)))
-    with capture(host.guests[1], "eth0") as seen:
-        send(host.guests[0], GOOD)
-    with capture(host.guests[0], "eth0") as heard:
-        send(host.guests[1], GOOD)
-        send(host.far, GOOD, "wire")
+def test_a_disabled_guest_neither_sends_nor_hears(either):
+    either.reach(external(either, structs.replace(port(1), up=False), port(2)))
+    with capture(either.guests[1], "eth0") as seen:
+        send(either.guests[0], GOOD)
+    with capture(either.guests[0], "eth0") as heard:
+        send(either.guests[1], GOOD)
+        send(either.far, GOOD, "wire")
     assert names(seen, GOOD) == names(heard, GOOD) == set()
-    assert "NO-CARRIER" in host.guests[0].ip("link", "show", "eth0")
-    assert tables(host) == "", "which needs no nftables"
-    host.reach(external(host, port(1), port(2)))
-    assert passed(host, GOOD) == GOOD.keys()
+    assert "NO-CARRIER" in either.guests[0].ip("link", "show", "eth0")
+    assert tables(either) == "", "which needs no nftables"
+    either.reach(external(either, port(1), port(2)))
+    assert passed(either, GOOD) == GOOD.keys()
 
 
-def test_without_addresses_a_guest_can_ask_for_one_and_no_more(host):
-    host.reach(external(host, locked(port(1), LockView()), port(2)))
-    assert passed(host, ALL) == {"ARP: probe", "IPv4: DHCP discover"}
+def test_without_addresses_a_guest_can_ask_for_one_and_no_more(either):
+    either.reach(external(either, locked(port(1), LockView()), port(2)))
+    assert passed(either, ALL) == {"ARP: probe", "IPv4: DHCP discover"}
 
 
-def test_what_a_locked_guest_hears_is_not_restricted(host):
-    host.reach(external(host, locked(port(1), NARROW), port(2)))
-    with capture(host.guests[0], "eth0") as heard:
-        send(host.guests[1], ALL)
+def test_what_a_locked_guest_hears_is_not_restricted(either):
+    either.reach(external(either, locked(port(1), NARROW), port(2)))
+    with capture(either.guests[0], "eth0") as heard:
+        send(either.guests[1], ALL)
     assert names(heard, ALL) == ALL.keys()
 
 
@@ -126,24 +126,24 @@ def test_the_bridge_learns_no_forged_mac_from_what_it_keeps_to_itself(host):
     assert OTHER in learned(host), "so it would have"
 
 
-def test_a_limited_and_locked_guest(host):
-    host.reach(external(host, structs.replace(locked(port(1)), rate=12_800_000), port(2)))
-    assert passed(host, ALL) == GOOD.keys()
+def test_a_limited_and_locked_guest(either):
+    either.reach(external(either, structs.replace(locked(port(1)), rate=12_800_000), port(2)))
+    assert passed(either, ALL) == GOOD.keys()
 
 
 @needs_tap
-def test_a_tap_is_locked_too(host):
+def test_a_tap_is_locked_too(either):
     view = structs.replace(locked(tap(1)), mac=ME)
-    host.reach(external(host, view, port(2)))
-    with host.ns(hypervisor, "tap1.0") as opened, capture(host.guests[1], "eth0") as seen:
+    either.reach(external(either, view, port(2)))
+    with either.ns(hypervisor, "tap1.0") as opened, capture(either.guests[1], "eth0") as seen:
         for frame in (frame for named in ALL.values() for frame in named):
             opened.write(frame)
     assert names(seen, ALL) == GOOD.keys()
 
 
-def test_the_host_is_shielded_as_well(host):
-    host.reach(external(host, locked(port(1), NARROW), port(2), addresses=("10.0.0.100/16",)))
-    one = host.guests[0]
+def test_the_host_is_shielded_as_well(either):
+    either.reach(external(either, locked(port(1), NARROW), port(2), addresses=("10.0.0.100/16",)))
+    one = either.guests[0]
     one.ip("address", "add", "10.0.0.1/16", "dev", "eth0")
     assert ping(one, "10.0.0.100")
     one.ip("address", "flush", "dev", "eth0")
@@ -176,40 +176,40 @@ def sending(namespace: Namespace, sent: dict[str, list[bytes]]) -> Iterator[None
         thread.join()
 
 
-def test_no_forged_frame_passes_while_the_lock_changes(host):
+def test_no_forged_frame_passes_while_the_lock_changes(either):
     """From one list to another, over a table that others have removed from, and into another bridge."""
     other = switch(1, locked(port(2, 1), LockView()))
-    host.reach(external(host, locked(port(1)), port(2)), other)
+    either.reach(external(either, locked(port(1)), port(2)), other)
     few = {name: BAD[name] for name in ("another's MAC", "ARP: another's address", "IPv4: another's address", "VLAN 0")}
-    with capture(host.guests[1], "eth0") as seen, capture(host.guests[1], "eth1") as there, sending(host.guests[0], few):
+    with capture(either.guests[1], "eth0") as seen, capture(either.guests[1], "eth1") as there, sending(either.guests[0], few):
         for n in range(30):
-            host.reach(external(host, locked(port(1), NARROW if n % 2 else LOCK), port(2)), other)
-        host.reach(external(host, port(2)), switch(1, locked(port(1)), locked(port(2, 1), LockView())))
-        host.reach(external(host, locked(port(1)), port(2)), other)
+            either.reach(external(either, locked(port(1), NARROW if n % 2 else LOCK), port(2)), other)
+        either.reach(external(either, port(2)), switch(1, locked(port(1)), locked(port(2, 1), LockView())))
+        either.reach(external(either, locked(port(1)), port(2)), other)
     assert names(seen, few) == names(there, few) == set()
-    assert passed(host, few) == set()
+    assert passed(either, few) == set()
 
 
-def test_a_port_is_locked_before_its_first_frame(host):
-    """While another guest of the same host makes all the noise that it can from the same end of a cable."""
-    host.reach(external(host, port(2)))
+def test_a_port_is_locked_before_its_first_frame(either):
+    """While another guest of the same either makes all the noise that it can from the same end of a cable."""
+    either.reach(external(either, port(2)))
     few = {"IPv4: another's address": BAD["IPv4: another's address"]}
-    with capture(host.guests[1], "eth0") as seen:
+    with capture(either.guests[1], "eth0") as seen:
         for _ in range(20):
-            host.ok(create(locked(port(1))))
-            send(host.guests[0], few)
-            host.ok(remove(port(1)))
+            either.ok(create(locked(port(1))))
+            send(either.guests[0], few)
+            either.ok(remove(port(1)))
     assert names(seen, few) == set()
 
 
-def test_a_disabled_port_that_moves_is_never_up_there(host):
+def test_a_disabled_port_that_moves_is_never_up_there(either):
     few = {"IPv4: UDP": GOOD["IPv4: UDP"]}
-    host.reach(external(host, port(1), port(2)), switch(1, port(2, 1)))
-    with capture(host.guests[1], "eth1") as seen, sending(host.guests[0], few):
+    either.reach(external(either, port(1), port(2)), switch(1, port(2, 1)))
+    with capture(either.guests[1], "eth1") as seen, sending(either.guests[0], few):
         for _ in range(10):
-            host.reach(external(host, port(2)), switch(1, structs.replace(port(1), up=False), port(2, 1)))
-            assert not host.datapath.switches()["xapi1"].ports["vif1.0"].up
-            host.reach(external(host, port(1), port(2)), switch(1, port(2, 1)))
+            either.reach(external(either, port(2)), switch(1, structs.replace(port(1), up=False), port(2, 1)))
+            assert not either.datapath.switches()["xapi1"].ports["vif1.0"].up
+            either.reach(external(either, port(1), port(2)), switch(1, port(2, 1)))
     assert names(seen, few) == set()
 
 
@@ -338,17 +338,17 @@ def test_a_lock_goes_with_its_port_and_the_table_with_the_last(host):
     assert tables(host) == ""
 
 
-def test_a_port_does_not_inherit_the_lock_of_one_that_had_its_name(host):
-    host.reach(external(host, locked(port(1)), port(2)))
-    host.ok(remove(port(1)), create(port(1)))
-    assert lock_seen(host) is None
-    assert passed(host, ALL) == ALL.keys()
+def test_a_port_does_not_inherit_the_lock_of_one_that_had_its_name(either):
+    either.reach(external(either, locked(port(1)), port(2)))
+    either.ok(remove(port(1)), create(port(1)))
+    assert lock_seen(either) is None
+    assert passed(either, ALL) == ALL.keys()
 
 
-def test_another_agent_finds_the_locks_as_they_are(host):
-    host.reach(external(host, locked(port(1)), port(2)))
-    host.restart()
-    assert lock_seen(host) == LOCK
+def test_another_agent_finds_the_locks_as_they_are(either):
+    either.reach(external(either, locked(port(1)), port(2)))
+    either.restart()
+    assert lock_seen(either) == LOCK
 
 
 # --- where there is no nftables --------------------------------------------------------------------

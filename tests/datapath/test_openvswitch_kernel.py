@@ -4,14 +4,17 @@ import json
 import os
 import signal
 import subprocess
+import time
 from collections.abc import Iterator
 
 import pytest
 from msgspec import structs
 
 from tests.datapath.bridge_host import create, external, needs_tap, port, remove, switch, tap
+from tests.datapath.forgeries import names
 from tests.datapath.switch_host import SwitchHost, switch_hosts
-from tests.e2e.world import until
+from tests.datapath.test_locks_kernel import BAD, GOOD, LOCK, locked, passed, sending
+from tests.e2e.world import capture, until
 from tests.netns import ping
 from xenet.datapath.mark import HOST_MAC
 from xenet.datapath.openvswitch.daemons import holder
@@ -161,6 +164,11 @@ def test_what_others_break_is_seen_and_mended(host):
         assert ping(host.guests[0], "10.0.0.2") and ping(host.guests[0], "10.0.0.9"), command
 
 
+def kill(host: SwitchHost, name: str, number: int = signal.SIGKILL) -> None:
+    pid = until(lambda: alive(host, name))
+    os.kill(pid, number)
+
+
 def alive(host: SwitchHost, name: str) -> int:
     """The pid of this daemon, 0 for none."""
     return holder(host.daemons.folder / f"{name}.pid") or 0
@@ -176,7 +184,7 @@ def test_killed_daemons_come_back_and_all_is_as_before(host, victims):
     addresses(host)
     for _ in range(2):
         for name in victims:
-            os.kill(alive(host, name), signal.SIGKILL)
+            kill(host, name)
         until(lambda: not any(alive(host, name) for name in victims))
         until(lambda: (host.ns(host.datapath.refresh), all(alive(host, name) for name in victims))[1])
         host.ns(host.datapath.refresh)
@@ -185,19 +193,49 @@ def test_killed_daemons_come_back_and_all_is_as_before(host, victims):
         assert ping(host.guests[0], "10.0.0.2") and ping(host.guests[0], "10.0.0.9")
 
 
+def test_no_forged_frame_passes_while_the_switch_is_killed_and_comes_back(host):
+    wanted = external(host, locked(port(1)), port(2))
+    host.reach(wanted)
+    with capture(host.guests[1], "eth0") as seen, capture(host.far, "wire") as outside, sending(host.guests[0], BAD):
+        for _ in range(3):
+            kill(host, "ovs-vswitchd")
+            until(lambda: not alive(host, "ovs-vswitchd"))
+            until(lambda: (host.ns(host.datapath.refresh), alive(host, "ovs-vswitchd"))[1])
+            host.ns(host.datapath.refresh)
+            host.reach(wanted)
+            time.sleep(0.3)
+    assert names(seen, BAD) == names(outside, BAD) == set()
+    assert passed(host, GOOD) == GOOD.keys()
+
+
+def test_a_lock_that_somebody_took_away_is_seen_at_the_next_look(host):
+    wanted = external(host, locked(port(1)), port(2))
+    host.reach(wanted)
+    for command in (("del-flows",), ("add-flow", "priority=60000,in_port=1,actions=normal"), ("set-frags", "normal")):
+        host.ofctl(command[0], "xapi0", *command[1:])
+        host.ns(host.datapath.observe)
+        if command[0] != "add-flow":  # one without our mark is the administrator's
+            assert host.datapath.switches()["xapi0"].ports["vif1.0"].lock == structs.replace(LOCK, whole=False)
+            host.reach(wanted)
+    host.ofctl("del-flows", "xapi0", "in_port=1")
+    host.ofctl("add-flow", "xapi0", "priority=0,actions=normal")
+    host.ns(host.datapath.observe)
+    host.reach(wanted)
+    assert passed(host, {**GOOD, **BAD}) == GOOD.keys()
+
+
 def test_a_switch_that_hangs_is_a_failure_and_not_a_wait_for_ever(host, monkeypatch):
     monkeypatch.setattr("xenet.datapath.openvswitch.database.PATIENCE_S", 1.0)
     monkeypatch.setattr("xenet.datapath.openvswitch.control.PATIENCE_S", 0.3)
     host.reach(switch(0, port(1)))
-    pid = alive(host, "ovs-vswitchd")
-    os.kill(pid, signal.SIGSTOP)
+    kill(host, "ovs-vswitchd", signal.SIGSTOP)
     try:
         (failure,) = host.do(create(port(2)))
         assert failure.retry and "ovs-vswitchd does not answer" in failure.text
         with pytest.raises(OSError):
             host.datapath.fdb("xapi0")
     finally:
-        os.kill(pid, signal.SIGCONT)
+        kill(host, "ovs-vswitchd", signal.SIGCONT)
     host.reach(switch(0, port(1), port(2)))
     addresses(host)
     assert ping(host.guests[0], "10.0.0.2")

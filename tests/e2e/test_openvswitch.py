@@ -52,6 +52,11 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LabOf]:
         assert not made.folder.exists()
 
 
+def kill(pidfile: Path) -> None:
+    pid: int = until(lambda: holder(pidfile))
+    os.kill(pid, signal.SIGKILL)
+
+
 def test_everybody_reaches_everybody(lab):
     assert lab.pings() == (12, 12)
     hosts = lab.xe("host-list", "--minimal").split(",")
@@ -64,10 +69,9 @@ def test_kill_9_of_agent_and_daemons_changes_nothing_for_long(lab):
     os.kill(int(agent.read_text()), signal.SIGKILL)
     assert lab.pings() == (12, 12), "frames flow without the agent"
     folder = lab.folder / "host1" / "openvswitch"
-    victims = {name: holder(folder / f"{name}.pid") for name in ("ovs-vswitchd", "ovsdb-server")}
-    for pid in victims.values():
-        os.kill(pid or 0, signal.SIGKILL)
+    for name in ("ovs-vswitchd", "ovsdb-server"):
+        kill(folder / f"{name}.pid")
     lab("lab", "revive")
     until(lambda: lab.pings() == (12, 12), 30)
-    os.kill(holder(folder / "ovs-vswitchd.pid") or 0, signal.SIGKILL)
+    kill(folder / "ovs-vswitchd.pid")
     until(lambda: lab.pings() == (12, 12), 30)

@@ -11,7 +11,7 @@ touched.
 import errno
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, suppress
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 from xenet.datapath.batch import TROUBLE, Refused, failure_of
 from xenet.datapath.kernel import Kernel
@@ -31,6 +31,12 @@ _CHUNK = 32
 _TAKEN = (errno.EEXIST, errno.EBUSY, errno.EINVAL)
 """What the kernel says of a name that is taken: to a veth, to a tap where a tap has it, to a tap where another device has it."""
 _EXFULL = 54
+
+
+class LocksOf(Protocol):
+    """What holds guests to their addresses."""
+
+    def apply(self, views: Sequence[PortView]) -> dict[str, Exception]: ...
 
 
 class Making:
@@ -55,7 +61,7 @@ class Ports:
         self._kernel = kernel
         self._guests = guests
         self._limits = Limits(kernel)
-        self._locks = Locks(kernel)
+        self._locks: LocksOf = Locks(kernel)
 
     def _chunks(self, steps: Sequence[S]) -> Iterator[Sequence[S]]:
         for start in range(0, len(steps), _CHUNK):

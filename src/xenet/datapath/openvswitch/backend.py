@@ -4,6 +4,7 @@ The database and the kernel are heard by one descriptor. An Open vSwitch of the 
 has died; the system's is waited for.
 """
 
+import logging
 import select
 import socket
 from collections.abc import Mapping, Sequence
@@ -23,6 +24,7 @@ from xenet.datapath.nics import foreign_master, nic_facts
 from xenet.datapath.openvswitch.batch import Acts, Batch, each
 from xenet.datapath.openvswitch.board import Board
 from xenet.datapath.openvswitch.control import ask
+from xenet.datapath.openvswitch.daemons import WAIT
 from xenet.datapath.openvswitch.database import Database, Unreachable
 from xenet.datapath.openvswitch.fdb import parse_fdb
 from xenet.datapath.openvswitch.place import Place
@@ -35,6 +37,7 @@ from xenet.model.hidden import NIC, BondLinks, ForeignBridge, Lease
 from xenet.plan import steps as s
 from xenet.plan.view import RouteView, Settings, SwitchView
 
+log = logging.getLogger("xenet.datapath")
 _REAP = 500
 START_S = 5.0
 """Seconds that the database has to answer as the agent starts."""
@@ -55,7 +58,7 @@ class OpenVSwitchDatapath:
         self._database = Database(place.socket, find_programs().schema)
         self._database.connect(START_S)
         self._watch = Watch(place.control)
-        self._board = Board(self._database, self._kernel)
+        self._board = Board(self._database, self._kernel, place.management)
         self._uplinks = Uplinks(self._kernel, self._board, place.userspace)
         self._layer3 = Layer3(self._kernel)
         self._advertisements = Advertisements(self._kernel)
@@ -66,6 +69,7 @@ class OpenVSwitchDatapath:
         self._touched: set[str] = set()
         """What has changed, and was not told yet."""
         self.observe()
+        self._restore_locks()
 
     def close(self) -> None:
         self._epoll.close()
@@ -79,16 +83,19 @@ class OpenVSwitchDatapath:
     def observe(self) -> None:
         self._kernel.observe()
         self._hear()
-        self._board.forget()
+        self._look_at_locks()
 
     def fileno(self) -> int:
         return self._epoll.fileno()
 
     def refresh(self) -> set[str]:
         """Also starts a daemon again that has died, where it is ours to start."""
-        if self._mind():
-            self._touched |= set(self._board.asked)
+        renewed = self._mind()
         self._hear()
+        if renewed:
+            self._look_at_locks()
+            self._restore_locks()
+            self._touched |= set(self._board.asked)
         touched, self._touched = self._touched, set()
         return touched
 
@@ -98,8 +105,35 @@ class OpenVSwitchDatapath:
         names = self._board.take(self._database.run()) | self._board.touch(devices)
         self._touched |= names | {name for name in devices if (link := self._kernel.table.link(name)) is None or not is_ours(link)}
 
+    def _look_at_locks(self) -> None:
+        try:
+            self._board.look_at_locks()
+        except OSError as error:  # no lock is whole then, and the next look is when something is done about it
+            log.info("locks are not known: %s", error)
+            self._board.locks.forget()
+
+    def _restore_locks(self) -> None:
+        """Put in again what an ovs-vswitchd that is new has lost; then it may pass frames."""
+        locked = [port for switch in self._board.asked.values() for port in switch.ports.values() if port.lock]
+        errors = self._board.locks.apply([port for port in locked if self._board.place_of(port.device)])
+        for device, error in errors.items():
+            log.warning("%s: %s", device, error)
+        try:
+            if not errors and WAIT in self._database.root().other_config:
+                self._database.transact(lambda txn: self._database.root().delkey("other_config", WAIT))
+        except OSError as error:
+            log.warning("ovs-vswitchd still waits for its flows: %s", error)
+
+    def _hold_back(self) -> None:
+        """The ovs-vswitchd that comes next shall pass no frame before locks are there."""
+        if any(port.lock for switch in self._board.asked.values() for port in switch.ports.values()):
+            with suppress(OSError):
+                self._database.transact(lambda txn: self._database.root().setkey("other_config", WAIT, "true"), wait=False)
+
     def _mind(self) -> bool:
         """Whether ovs-vswitchd is another one than before."""
+        if self._watch.lost():
+            self._hold_back()
         if self.place.own and not (self._watch.alive and self._database.connected) and self.place.own.ensure():
             self._database.hurry()
         return self._watch.look()
@@ -160,11 +194,14 @@ class OpenVSwitchDatapath:
         """Carry out the steps. Raises TypeError for one that is not a datapath's."""
         if strange := next((step for step in steps if step.where != "datapath"), None):
             raise TypeError(f"{type(strange).__name__} is not a datapath's step")
-        self._mind()
+        renewed = self._mind()
         self._hear()
+        if renewed:
+            self._look_at_locks()
+            self._restore_locks()
         batch = Batch(steps)
         with Guests(self._netns_of) as guests:
-            ports = SwitchPorts(self._kernel, guests, self._uplinks, self.place.userspace)
+            ports = SwitchPorts(self._kernel, guests, self._uplinks, self._board, self.place)
             try:
                 self._carry_out(batch, ports, Handover(self._kernel, guests))
             finally:
@@ -182,6 +219,8 @@ class OpenVSwitchDatapath:
         }
         batch.part(before, self._kernel.drain)
         layers, taken = self._layers(), self._board.taken()
+        if renewed := ports.renewed():
+            batch.clear_away(self._database, self._board, renewed)
         self._touched |= batch.write(self._database, self._board, USERSPACE if self.place.userspace else KERNEL)
         self._kernel.drain()
         self._restore(layers)

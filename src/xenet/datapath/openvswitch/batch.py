@@ -7,6 +7,8 @@ A step that fails in one part has no further one, nor have those behind it that 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import msgspec
+
 from xenet.datapath.batch import TROUBLE, Refused, failure_of, runs
 from xenet.datapath.openvswitch.apply import apply
 from xenet.datapath.openvswitch.board import Board
@@ -87,6 +89,23 @@ class Batch:
         touched = board.take(database.changed())
         self._read_back({row.name: row.error[0] for row in database.rows("Interface") if row.error})
         return touched
+
+    def clear_away(self, database: Database, board: Board, ports: set[str]) -> None:
+        """A transaction before that one, for ports that shall come back as other devices under the same names: by the name alone
+        ovs-vswitchd would not see that they are others."""
+
+        def draft(txn: Any) -> None:
+            bridges = {
+                name: msgspec.structs.replace(bridge, ports={port: row for port, row in bridge.ports.items() if port not in ports})
+                for name, bridge in board.bridges.items()
+            }
+            Writer(txn, database.root()).write(board.bridges, bridges)
+
+        try:
+            database.transact(draft)
+        except OSError as error:
+            self.fail([failure_of(step, error) for step in self.left()])
+        board.take(database.changed())
 
     def _draft(self, txn: Any, database: Database, board: Board, datapath: str) -> None:
         writer = Writer(txn, database.root())

@@ -4,7 +4,8 @@ The database says which switches and ports there are; the kernel, what became of
 switch is up when its local device does.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -13,9 +14,10 @@ from xenet.datapath.kernel import Kernel
 from xenet.datapath.links import Link
 from xenet.datapath.mark import is_switch, port_view
 from xenet.datapath.openvswitch.database import Database
+from xenet.datapath.openvswitch.locks import FlowLocks
 from xenet.datapath.openvswitch.read import is_ours, read_bridge
 from xenet.datapath.openvswitch.specs import UPLINK, Bridge, switches_of
-from xenet.plan.view import PortView, Settings, SwitchView, UplinkView, same_device
+from xenet.plan.view import LockView, PortView, Settings, SwitchView, UplinkView, same_device
 
 replace = msgspec.structs.replace
 Told = Mapping[str, Settings]
@@ -25,9 +27,13 @@ Told = Mapping[str, Settings]
 class Board:
     """Of one database and one kernel."""
 
-    def __init__(self, database: Database, kernel: Kernel) -> None:
+    def __init__(self, database: Database, kernel: Kernel, management: Callable[[str], Path]) -> None:
         self._database = database
         self._kernel = kernel
+        self.locks = FlowLocks(management, self.place_of, kernel.table.relock)
+        kernel.table.lock_of = self._lock_of
+        self._places: dict[str, tuple[str, int]] = {}
+        """Our ports: the bridge's row, and the number there."""
         self._bridges: dict[str, Bridge] = {}
         """Ours, as rows."""
         self._foreign: dict[str, str] = {}
@@ -44,15 +50,16 @@ class Board:
         """Take in what changed in the database; the switches and devices that it concerns."""
         if not any(table in ("Bridge", "Port", "Interface") for _, table, _ in news):
             return set()
-        before, asked = self._bridges, self._asked
+        before, asked, places = self._bridges, self._asked, self._places
         self._read()
+        moved = {name for name in places.keys() | self._places.keys() if places.get(name) != self._places.get(name)}
         changed = {name for name in before.keys() | self._bridges.keys() if before.get(name) != self._bridges.get(name)}
-        if not changed:
+        if not changed and not moved:
             return set()
         self._asked = switches_of(self._bridges)
         self._index()
         touched = {name for name in asked.keys() | self._asked.keys() if asked.get(name) != self._asked.get(name)}
-        touched |= changed | self._on(changed)
+        touched |= changed | self._on(changed) | {name for device in moved for name in self._users.get(device, ())}
         for name in touched:
             self._views.pop(name, None)
         return touched
@@ -60,6 +67,13 @@ class Board:
     def _read(self) -> None:
         rows = self._database.rows("Bridge")
         self._bridges = {row.name: read_bridge(row) for row in rows if is_ours(row)}
+        numbers = {row.name: row.ofport[0] for row in self._database.rows("Interface") if row.ofport and row.ofport[0] > 0}
+        self._places = {
+            port.name: (bridge.name, numbers[port.interfaces[0].name])
+            for bridge in self._bridges.values()
+            for port in bridge.ports.values()
+            if port.interfaces and port.interfaces[0].name in numbers
+        }
         self._foreign = {name: row.name for row in rows if not is_ours(row) for port in row.ports for name in self._names(port)}
 
     def _names(self, port: Any) -> list[str]:
@@ -77,6 +91,23 @@ class Board:
                 devices |= {switch.uplink.device, *(switch.uplink.bond.slaves if switch.uplink.bond else ())}
             for device in devices:
                 self._users.setdefault(device, set()).add(name)
+
+    def place_of(self, device: str) -> tuple[str, int] | None:
+        """Where a device of a VIF is a port: the bridge's row, and its number there."""
+        return self._places.get(device)
+
+    def look_at_locks(self) -> None:
+        """Read anew which locks are in force. Raises OSError."""
+        locked = {port.device: (port.mac, port.lock) for switch in self._asked.values() for port in switch.ports.values() if port.lock}
+        self.locks.observe(self._bridges, locked)
+        self._views.clear()
+
+    def _lock_of(self, device: str, mac: str) -> LockView | None:
+        """What the database says, whole where its flows are there; one that is not whole where there are flows and shall be none."""
+        lock = next((port.lock for name in self._users.get(device, ()) if (port := self._asked[name].ports.get(device))), None)
+        if lock is None:
+            return LockView(whole=False) if self.locks.strays(device) else None
+        return replace(lock, whole=lock.whole and self.locks.whole(device, mac, lock))
 
     def touch(self, devices: Iterable[str]) -> set[str]:
         """The kernel has news of these devices; the switches in whose views they show."""

@@ -21,6 +21,10 @@ _TSO = '["userspace-tso-enable", "true"]'
 """Without it a guest's TCP moves nothing through the userspace datapath; it counts only when it is there as ovs-vswitchd starts."""
 
 
+WAIT = "flow-restore-wait"
+"""ovs-vswitchd starts with an empty table of flows, in which no guest is locked (ovs-vswitchd.conf.db(5))."""
+
+
 class Daemons:
     """The two, in a folder. Thread's network namespace: the one that they shall serve."""
 
@@ -51,6 +55,8 @@ class Daemons:
         self._daemon(programs.ovsdb_server, str(database), f"--remote=punix:{self.socket}", f"--unixctl={self.folder / 'ovsdb-server.ctl'}")
 
     def _start_switch(self) -> None:
+        """It passes no frame until somebody has put the locks in again and taken this word back."""
+        self._run(find_programs().vsctl, f"--db=unix:{self.socket}", "--no-wait", "set", "Open_vSwitch", ".", f"other_config:{WAIT}=true")
         self._daemon(find_programs().vswitchd, f"unix:{self.socket}", f"--unixctl={self.control}")
 
     def _daemon(self, program: str, *arguments: str) -> None:

@@ -173,8 +173,9 @@ class Database:
 
     # --- writing -----------------------------------------------------------------------------------
 
-    def transact(self, draft: Callable[[Any], None]) -> None:
-        """What `draft` does to rows, as one transaction, and wait until ovs-vswitchd has done it. Done again where somebody else wrote
+    def transact(self, draft: Callable[[Any], None], wait: bool = True) -> None:
+        """What `draft` does to rows, as one transaction, and wait until ovs-vswitchd has done it (unless it is
+        gone). Done again where somebody else wrote
         meanwhile. Raises Unreachable, OSError where the database refuses."""
         for _ in self._attempts():
             txn = ovs.db.idl.Transaction(self._idl)
@@ -190,7 +191,8 @@ class Database:
                 txn.abort()
                 raise
             if status == txn.SUCCESS:
-                self._settle(txn.get_increment_new_value())
+                if wait:
+                    self._settle(txn.get_increment_new_value())
                 return
             if status != txn.TRY_AGAIN:
                 raise NetlinkError(22, f"Open vSwitch's database says: {txn.get_error()}")

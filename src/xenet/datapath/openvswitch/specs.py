@@ -12,11 +12,11 @@ from typing import Any
 import msgspec
 
 from xenet.model.guests import GuestKind
-from xenet.plan.view import BondView, PortView, SwitchView, UplinkView, VLANView
+from xenet.plan.view import BondView, LockView, PortView, SwitchView, UplinkView, VLANView
 
-NETWORK, UPLINK, VIF, BOND = "xenet-network", "xenet-uplink", "xenet-vif", "xenet-bond"
+NETWORK, UPLINK, VIF, BOND, LOCK = "xenet-network", "xenet-uplink", "xenet-vif", "xenet-bond", "xenet-lock"
 """Our keys: of a bridge or fake bridge, the network's uuid; of what leads out, the device's name; of a port, the VIF's uuid; what a bond was
-asked for."""
+asked for, what a port is locked to."""
 USERSPACE, KERNEL = "netdev", "system"
 """Datapath types. In the first one, the way of a port's frames to a queue is another (see `legs`)."""
 _DEVICE = re.compile(r"(vif|tap)\d+\.(\d+)\Z")
@@ -104,7 +104,8 @@ def _vif(port: PortView, network: str, legs: bool, tag: int = -1) -> Port:
         "iface-status": "active",
     }
     device = leg_of(port.device) if port.rate and legs else port.device
-    return Port(port.device, (Interface(device, external=said),), tag, external={VIF: port.vif})
+    lock = {LOCK: msgspec.json.encode(port.lock).decode()} if port.lock else {}
+    return Port(port.device, (Interface(device, external=said),), tag, external={VIF: port.vif, **lock})
 
 
 def leg_of(device: str) -> str:
@@ -210,4 +211,13 @@ def _seen_port(port: Port) -> PortView | None:
         return None
     kind: GuestKind = "tap" if named[1] == "tap" else "namespace"
     limited = -1 if port.interfaces[0].name != port.name else 0  # how much, the kernel knows
-    return PortView(port.name, port.external[VIF], said["xs-vm-uuid"], int(named[2]), said["attached-mac"], kind=kind, rate=limited)
+    view = PortView(port.name, port.external[VIF], said["xs-vm-uuid"], int(named[2]), said["attached-mac"], kind=kind, rate=limited)
+    return msgspec.structs.replace(view, lock=_seen_lock(port.external[LOCK])) if LOCK in port.external else view
+
+
+def _seen_lock(text: str) -> LockView:
+    """Nothing is allowed by what cannot be read."""
+    try:
+        return msgspec.structs.replace(msgspec.json.decode(text, type=LockView), whole=True)
+    except msgspec.DecodeError:
+        return LockView(whole=False)

@@ -36,6 +36,10 @@ class Watch:
     def alive(self) -> bool:
         return self._socket is not None
 
+    def lost(self) -> bool:
+        """Whether it has died since the last `look`."""
+        return self._socket is not None and self._is_broken(self._socket)
+
     def look(self) -> bool:
         """Whether another ovs-vswitchd is there than the last time."""
         self._timer.take()

@@ -7,11 +7,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from xenet.datapath.openvswitch.read import is_ours, read_port
-from xenet.datapath.openvswitch.specs import BOND, NETWORK, UPLINK, VIF, Bridge, Interface, Port
+from xenet.datapath.openvswitch.specs import BOND, LOCK, NETWORK, UPLINK, VIF, Bridge, Interface, Port
 
 _MARKS = frozenset({NETWORK, UPLINK, VIF, BOND})
 _KEYS = {
     "external_ids": _MARKS
+    | {LOCK}
     | {f"{prefix}{key}" for prefix in ("", "fake-bridge-") for key in ("xs-network-uuids", "network-uuids")}
     | {"xs-vif-uuid", "xs-vm-uuid", "xs-network-uuid", "attached-mac", "iface-id", "vm-id", "iface-status"},
     "other_config": frozenset(
