@@ -23,6 +23,7 @@ from xenet.datapath.netlink import NetlinkError
 from xenet.datapath.nics import foreign_master, nic_facts
 from xenet.datapath.openvswitch.batch import Acts, Batch, each
 from xenet.datapath.openvswitch.board import Board
+from xenet.datapath.openvswitch.bonds import parse_bond
 from xenet.datapath.openvswitch.control import ask
 from xenet.datapath.openvswitch.daemons import WAIT
 from xenet.datapath.openvswitch.database import Database, Unreachable
@@ -31,6 +32,7 @@ from xenet.datapath.openvswitch.place import Place
 from xenet.datapath.openvswitch.ports import SwitchPorts
 from xenet.datapath.openvswitch.programs import find_programs
 from xenet.datapath.openvswitch.specs import KERNEL, USERSPACE
+from xenet.datapath.openvswitch.timer import Timer
 from xenet.datapath.openvswitch.uplinks import Uplinks
 from xenet.datapath.openvswitch.watch import Watch
 from xenet.model.hidden import NIC, BondLinks, ForeignBridge, Lease
@@ -41,6 +43,8 @@ log = logging.getLogger("xenet.datapath")
 _REAP = 500
 START_S = 5.0
 """Seconds that the database has to answer as the agent starts."""
+BONDS_MS = 1000
+"""Milliseconds between looks at bonds' links, where there are bonds."""
 Layers = dict[str, tuple[int, tuple[str, ...], tuple[RouteView, ...]]]
 """Switch -> the ifindex of its own device, and the addresses and routes there."""
 
@@ -63,8 +67,10 @@ class OpenVSwitchDatapath:
         self._layer3 = Layer3(self._kernel)
         self._advertisements = Advertisements(self._kernel)
         self._ioctl = socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
+        self._bonds: dict[str, BondLinks] = {}
+        self._tick = Timer()
         self._epoll = select.epoll()
-        for fileno in (self._kernel.fileno(), self._database.fileno(), self._watch.fileno()):
+        for fileno in (self._kernel.fileno(), self._database.fileno(), self._watch.fileno(), self._tick.fd):
             self._epoll.register(fileno, select.EPOLLIN)
         self._touched: set[str] = set()
         """What has changed, and was not told yet."""
@@ -73,6 +79,7 @@ class OpenVSwitchDatapath:
 
     def close(self) -> None:
         self._epoll.close()
+        self._tick.close()
         self._watch.close()
         self._database.close()
         self._kernel.close()
@@ -103,6 +110,7 @@ class OpenVSwitchDatapath:
         self._kernel.drain()
         devices = self._kernel.table.touched_devices()
         names = self._board.take(self._database.run()) | self._board.touch(devices)
+        self._look_at_bonds()
         self._touched |= names | {name for name in devices if (link := self._kernel.table.link(name)) is None or not is_ours(link)}
 
     def _look_at_locks(self) -> None:
@@ -160,7 +168,21 @@ class OpenVSwitchDatapath:
         return nic_facts(self._kernel.table, self._ioctl, devices)
 
     def bonds(self) -> list[BondLinks]:
-        return []
+        return [self._bonds[device] for device in sorted(self._bonds)]
+
+    def _look_at_bonds(self) -> None:
+        """Now and then: ovs-vswitchd tells nobody when a link counts again."""
+        self._tick.take()
+        asked = {up.device: (name, up.bond) for name, switch in self._board.asked.items() if (up := switch.uplink) and up.bond}
+        found: dict[str, BondLinks] = {}
+        for device, (_, bond) in asked.items():
+            try:
+                found[device] = parse_bond(device, bond, ask(self.place.control(), "bond/show", device))
+            except OSError:
+                found[device] = BondLinks(device)
+        self._touched |= {asked[device][0] for device in found if found[device] != self._bonds.get(device)}
+        self._bonds = found
+        self._tick.set(BONDS_MS if asked else None)
 
     def foreign(self, bridge: str) -> bool:
         if bridge in self._board.asked:

@@ -16,9 +16,9 @@ class Timer:
         if self.fd < 0:
             raise OSError(ctypes.get_errno(), "timerfd_create")
 
-    def set(self, msec: int | None) -> None:
+    def set(self, msec: float | None) -> None:
         """Once, so many milliseconds from now; None: not at all."""
-        seconds, rest = divmod(msec or 0, 1000)
+        seconds, rest = divmod(int(msec or 0), 1000)
         value = (ctypes.c_long * 4)(0, 0, seconds, rest * 1_000_000)
         self._libc.timerfd_settime(self.fd, 0, value, None)
 

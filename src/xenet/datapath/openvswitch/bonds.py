@@ -1,0 +1,16 @@
+"""The links of bonds, as ovs-vswitchd says (`bond/show`): it has delays and LACP's word to heed, so a carrier alone does not tell."""
+
+import re
+
+from xenet.model.hidden import BondLinks
+from xenet.plan.view import BondView
+
+_MEMBER = re.compile(r"^(?:member|slave) (\S+): (enabled|disabled)$", re.MULTILINE)
+_ACTIVE = re.compile(r"^(?:member|slave) (\S+): enabled\n\s+active (?:member|slave)$", re.MULTILINE)
+
+
+def parse_bond(device: str, asked: BondView, text: str) -> BondLinks:
+    """Of an active-backup bond one link carries frames, of others all that are up."""
+    up = tuple(sorted(name for name, state in _MEMBER.findall(text) if state == "enabled"))
+    active = tuple(name for name in _ACTIVE.findall(text)) if asked.mode == "active-backup" else up
+    return BondLinks(device, up, active)
