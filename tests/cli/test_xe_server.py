@@ -4,6 +4,7 @@ import os
 import shlex
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -225,6 +226,51 @@ def test_every_class_is_listed_with_all_its_fields(xe: Xe, name: str) -> None:
         shown = xe(f"{name}-param-list uuid={uuid}")
         assert "<invalid reference>" not in shown
         assert uuid in shown
+
+
+def test_progress_is_shown_and_the_result_is_the_same(runner: Runner, xe: Xe) -> None:
+    before = xe("task-list --minimal")
+    made = runner("network-create name-label=slow --progress")
+    assert made.status == 0
+    assert made.err.endswith("100%\n")
+    network = made.out.strip()
+    assert xe(f"network-param-get uuid={network} param-name=name-label") == "slow"
+    pif = xe("pif-list device=eth1 --minimal")
+    first, second = (runner(f"pool-vlan-create pif-uuid={pif} network-uuid={network} vlan=7 --progress") for _ in range(2))
+    assert first.out.strip() == xe("pif-list VLAN=7 --minimal")
+    assert second.status == 1
+    assert second.err.startswith("The host has a PIF on this network already.\n")
+    xe(f"vlan-destroy uuid={first.out.strip()}")
+    xe(f"network-destroy uuid={network}")
+    assert xe("task-list --minimal") == before
+    assert xe("task-list progress=0.5 --minimal") == "", "progress= is still a filter"
+
+
+def test_waiting_for_an_event(runner: Runner, xe: Xe) -> None:
+    vm = xe("vm-create name-label=awaited")
+    ends: list[int] = []
+    waiting = threading.Thread(target=lambda: ends.append(runner("event-wait class=vm name-label=awaited power-state=running").status))
+    waiting.start()
+    xe("vm-start vm=awaited")
+    waiting.join(PATIENCE)
+    assert ends == [0]
+    xe("vm-shutdown vm=awaited --force")
+    xe(f"vm-destroy uuid={vm}")
+
+
+def test_a_remote_server_by_tls(tmp_path: Path) -> None:
+    command = f"{sys.executable} -m xenet.cli.xenet serve --listen 127.0.0.1:0 --datapath fake --tls"
+    with subprocess.Popen(shlex.split(command), env={**os.environ, "XENET_PASSWORD": "secret"}, stdout=subprocess.PIPE, text=True) as server:
+        try:
+            port = _announced(server)["XENET_URL"].rstrip("/").rpartition(":")[2]
+            remote = Runner(CannedPool(), {"HOME": str(tmp_path)})
+            assert remote(f"-s 127.0.0.1 -p {port} -u root -pw secret host-list params=name-label --minimal").out == "host1\n"
+            (tmp_path / "pwf").write_text("root\nsecret\n")
+            assert remote(f"host-list -s 127.0.0.1 -p {port} -pwf {tmp_path}/pwf params=name-label --minimal").out == "host1\n"
+            assert remote(f"-s 127.0.0.1 -p {port} --nossl -u root -pw secret host-list").status == 1
+        finally:
+            server.terminate()
+            server.wait(PATIENCE)
 
 
 def test_over_tcp_with_a_password(runner: Runner, tmp_path: Path) -> None:

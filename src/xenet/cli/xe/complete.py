@@ -14,7 +14,7 @@ from xenet.cli.xe.tables import tables
 
 PATIENCE = 2.0
 """Seconds that somebody who presses Tab waits for the server."""
-FLAGS = ("--minimal", "--force", "--multiple", "--all", "--nossl")
+FLAGS = ("--minimal", "--force", "--multiple", "--all", "--nossl", "--progress")
 
 
 def candidates(words: Sequence[str], environ: Mapping[str, str]) -> list[str]:

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 SWITCHES = {"-s": "server", "-h": "server", "-p": "port", "-u": "username", "-pw": "password", "-pwf": "passwordfile"}
 """Switches that take the next word, and the parameter that they stand for."""
-CONNECTION = ("server", "port", "username", "password", "passwordfile", "nossl", "debug", "debug-on-fail")
+CONNECTION = ("server", "port", "username", "password", "passwordfile", "nossl", "debug", "debug-on-fail", "--progress")
 """Parameters that say how to reach the server; no command sees them."""
 NEVER_FILTERS = frozenset(["server", "password", "port", "username", "minimal", "force", "multiple", "all", "message-priority", "trace"])
 """Parameters that no list or selector takes for a field, even where a field has that name."""
@@ -77,6 +77,8 @@ def parse(arguments: Sequence[str], extra: str = "", rc: str = "") -> CommandLin
             if value is None:
                 raise Misuse(f"{word} needs a value")
             pairs.append((SWITCHES[word], value))
+        elif word == "--progress":  # a field of tasks has this name, so progress= is no switch
+            pairs.append((word, "true"))
         elif word.startswith("--"):
             name, given, value = word[2:].partition("=")
             pairs.append((name, value if given else "true"))

@@ -8,7 +8,7 @@ from xenet.cli.xe.command import Arg, Command
 from xenet.cli.xe.grammar import Misuse
 
 USAGE = """Usage: xe COMMAND [name=value ...] [map:key=value ...] [--minimal] [--force] [--multiple]
-          [-s SERVER] [-p PORT] [-u USER] [-pw PASSWORD | -pwf FILE] [--nossl] [--debug]
+          [-s SERVER] [-p PORT] [-u USER] [-pw PASSWORD | -pwf FILE] [--nossl] [--debug] [--progress]
 
 Without -s the local socket is used (XENET_SOCKET, else /var/lib/xcp/xapi), as root and without a password;
 XENET_URL names another server. XE_EXTRA_ARGS and ~/.xe give further parameters.

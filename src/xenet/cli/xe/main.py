@@ -136,6 +136,10 @@ def _session(server: "Server", password: str, local: bool, connection: Params, s
     try:
         with open_session(server, password, local=local) as client:
             call = _traced(client.call, stderr) if connection.flag("debug") else client.call
+            if connection.flag("--progress"):
+                from xenet.cli.xe.progress import with_progress
+
+                call = with_progress(call, stderr)
             try:
                 yield call
             except Failure as failure:
