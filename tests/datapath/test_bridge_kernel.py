@@ -249,6 +249,17 @@ def test_half_made_devices_are_mended_or_deleted(either):
     assert switch(0, port(1), port(2), mac=either.datapath.switches()["xapi0"].mac) == either.truth()["xapi0"]
 
 
+def test_both_names_of_a_port_are_held_by_different_remnants(either):
+    with either.ns(Socket) as sock:
+        sock.run(create_veth("vif1.0", HOST_MAC, 1500, LIVE, GuestEnd(either.guests[0].fd, "eth9", port(1).mac, 1500)))
+        sock.run(create_veth("vif9.0", HOST_MAC, 1500, DEAD, GuestEnd(either.guests[0].fd, "eth5", port(1).mac, 1500)))
+    either.guests[0].ip("link", "set", "eth5", "down")
+    either.guests[0].ip("link", "set", "eth5", "name", "eth0")
+    either.restart()
+    either.reach(switch(0, port(1)))
+    assert either.names() == {"lo", "eth0", "xapi0", "vif1.0"}
+
+
 def test_a_bridge_that_waits_for_its_deletion_gives_its_name_up(either):
     with either.ns(Socket) as sock:
         sock.run(create_bridge("xapi0", "", 1500, DEAD))

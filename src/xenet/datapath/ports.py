@@ -194,7 +194,7 @@ class Ports:
         obstacles: set[int] = set()
         for port in ports:
             try:
-                obstacles.add(self._obstacle(port).index)
+                obstacles |= self._obstacles(port)
                 port.error = None
             except (Refused, OSError) as error:
                 port.error = error
@@ -205,14 +205,14 @@ class Ports:
                 port.error = error
         return _well(ports)
 
-    def _obstacle(self, port: Making) -> Link:
-        """What holds the name, if it can go. Raises Refused, OSError."""
-        link, where = self._kernel.ask(port.port.device), port.port.device
-        if link is None and port.port.kind == "namespace":
-            link, where = self._behind(port), f"the guest's {_guest_name(port.port)}"
-        if link is None or not is_remnant(link):
-            raise Refused(f"{where} exists already")
-        return link
+    def _obstacles(self, port: Making) -> set[int]:
+        """The ifindexes of what holds the name here, and at the guest, if it can go. Raises Refused, OSError."""
+        here, there = self._kernel.ask(port.port.device), self._behind(port) if port.port.kind == "namespace" else None
+        if here and not is_remnant(here):
+            raise Refused(f"{here.name} exists already")
+        if (there and not is_remnant(there)) or not (here or there):
+            raise Refused(f"the guest's {_guest_name(port.port)} exists already")
+        return {link.index for link in (here, there) if link}
 
     def _behind(self, port: Making) -> Link | None:
         """The host's end of what holds the name on the guest's side."""

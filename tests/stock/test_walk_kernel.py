@@ -1,0 +1,23 @@
+"""From one named state to another on a kernel that has VLANs and bonds: each state that needs them, from and to another one of any kind."""
+
+import os
+from random import Random
+
+import pytest
+
+from tests.datapath.walk import NAMES, path, walk, walkers
+from tests.plan.states import WORDS
+
+pytestmark = [pytest.mark.kernel, pytest.mark.stock]
+STACKED = [name for name, words in WORDS.items() if words.keys() & {"vlans", "bonds"}]
+LONG = bool(os.environ.get("XENET_LONG"))
+
+
+@pytest.mark.parametrize("seed", range(20 if LONG else 1))
+def test_from_state_to_state(seed: int) -> None:
+    """Among themselves, then with a state of any kind between any two."""
+    random = Random(seed)
+    others = [name for name in NAMES if name not in STACKED]
+    between = [name for stacked in path(STACKED, random, 1) for name in (stacked, random.choice(others))]
+    with walkers() as walker:
+        walk(walker, [*path(STACKED, random, 1), *between], random)
