@@ -13,7 +13,7 @@ from xenet.datapath.namespaces import in_scratch
 from xenet.datapath.netlink import NetlinkError, Socket
 from xenet.plan.view import UplinkView, VLANView
 
-LACKING = "this kernel has no VLAN devices: load 8021q (modprobe 8021q), or use a kernel that has it"
+LACKING = "this kernel has no VLAN devices: load 8021q (modprobe 8021q), or use --datapath openvswitch"
 
 
 class VLANs:
