@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from xenet.datapath.vlans import find_lack
+from xenet.datapath import bonds, vlans
 from xenet.lab.run import LabError, Run
 from xenet.lab.topology import default_lab
 from xenet.lab.tour.stage import Stage
@@ -61,10 +61,10 @@ def test_the_tour_passes_and_leaves_nothing(tmp_path: Path) -> None:
     assert "✗" not in done.stdout
     headings = re.findall(r"^(\d+)\. (.*)$", done.stdout, re.MULTILINE)
     assert [int(number) for number, _ in headings] == list(range(1, 11))
-    later = [int(number) for number, title in headings if "comes with" in title]
-    assert set(later) <= {6}
-    skipped = " and ".join(f"step {number}" for number in (5, 7)) if find_lack() else ""
-    assert f"✓ all {10 - len(later)} steps" + (f", but for what this kernel lacks of {skipped}\n" if skipped else "\n") in done.stdout
-    assert done.stdout.count("load 8021q (modprobe 8021q)") == (2 if skipped else 0)
+    lacks = {5: vlans.find_lack(), 6: bonds.find_lack(), 7: vlans.find_lack()}
+    skipped = " and ".join(f"step {number}" for number, lack in lacks.items() if lack)
+    assert "✓ all 10 steps" + (f", but for what this kernel lacks of {skipped}\n" if skipped else "\n") in done.stdout
+    for lack in filter(None, lacks.values()):
+        assert f"skipped: {lack}" in done.stdout
     assert "$ xe vif-plug uuid=$vm1_1" in done.stdout, "commands are shown as a shell would take them"
     assert list(tmp_path.iterdir()) == []

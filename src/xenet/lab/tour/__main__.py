@@ -11,6 +11,7 @@ from rich.console import Console
 from xenet.guests.base import GuestError
 from xenet.lab.run import LabError, find_run
 from xenet.lab.topology import default_lab
+from xenet.lab.tour.bonds import bond
 from xenet.lab.tour.limits import rate_limit
 from xenet.lab.tour.migration import live_migration
 from xenet.lab.tour.networks import external_networks, internal_network, isolation_and_routing, switching
@@ -26,7 +27,7 @@ STEPS: tuple[Step | str, ...] = (
     internal_network,
     isolation_and_routing,
     vlan_network,
-    "a bond: comes with bonds",
+    bond,
     management_and_storage,
     rate_limit,
     unmanaged_nic,

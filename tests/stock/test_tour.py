@@ -1,4 +1,4 @@
-"""The tour's steps on VLANs, played where the kernel has them."""
+"""The tour's steps on VLANs and bonds, played where the kernel has them."""
 
 import io
 import os
@@ -9,11 +9,12 @@ import pytest
 from rich.console import Console
 
 from xenet.cli.xe.main import run as run_xe
-from xenet.datapath.vlans import find_lack
+from xenet.datapath import bonds, vlans
 from xenet.lab import pool, up
 from xenet.lab.run import find_run
 from xenet.lab.topology import default_lab
 from xenet.lab.tour import stage as stages
+from xenet.lab.tour.bonds import bond
 from xenet.lab.tour.stage import CommandFailed, Stage
 from xenet.lab.tour.vlans import storage_on_a_vlan, vlan_network
 
@@ -36,15 +37,16 @@ def stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Stage]:
     for module, name in ((up, "SERVER_S"), (stages, "LISTENS_S")):
         monkeypatch.setattr(module, name, 120.0)
     monkeypatch.setattr(pool.wait_for_hosts, "__defaults__", (240.0,))
-    run, lab = find_run("tour"), default_lab(2, 2, 4)
+    run, lab = find_run("tour"), default_lab(2, 3, 4)
     with up.making(run):
         up.up(run, lab, up.Options(), lambda _: None)
         yield QuickStage(run, lab, Console(width=200))
         up.down(run)
 
 
-def test_the_steps_on_vlans_pass_here(stage: Stage) -> None:
-    assert find_lack() == ""
+def test_the_steps_on_vlans_and_bonds_pass_here(stage: Stage) -> None:
+    assert (vlans.find_lack(), bonds.find_lack()) == ("", "")
     stage.play(5, vlan_network)
+    stage.play(6, bond)
     stage.play(7, storage_on_a_vlan)
     assert (stage.failed, stage.skipped) == ([], [])
