@@ -8,6 +8,7 @@ from xenet.datapath.fence import forget, listen, rules
 from xenet.datapath.links import Link, create_bond, set_bond
 from xenet.datapath.mark import DEAD, LIVE, asked_of, bond_alias, is_remnant
 from xenet.datapath.netlink import CREATE, EXCL, attr, encode
+from xenet.datapath.uplinks import seen
 from xenet.plan.view import BondView
 
 MAC = "02:00:00:00:ee:00"
@@ -51,6 +52,15 @@ def test_what_must_not_be_touched_while_it_works_is_left_out():
 @pytest.mark.parametrize("options", [options_of(SLB, 0), options_of(BACKUP, 4), options_of(LAG, 0), Options(LACP, policy=1)])
 def test_settings_come_back_as_they_were_sent(options):
     assert parse_options(bond_data(options)) == options
+
+
+def test_a_key_that_is_not_told_is_left_alone():
+    have = parse_options(attr(1, b"\4"))
+    assert have.key is None
+    want = seen(options_of(LAG, 0), have)
+    _, told = data(set_bond(9, bond_data(want, have)))
+    assert read(told, "ad_user_port_key", "ad_lacp_rate") == [None, 1]
+    assert needs_down(seen(options_of(LAG, 0), Options(LACP, fast=True)), Options(LACP, fast=True)), "the first key of a bond that had none"
 
 
 def test_what_leads_over_a_bond_that_is_down():

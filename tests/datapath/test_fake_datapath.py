@@ -6,7 +6,7 @@ import pytest
 from msgspec import structs
 
 from xenet.datapath.fake import Crash, FakeDatapath
-from xenet.model.hidden import NIC
+from xenet.model.hidden import NIC, BondLinks
 from xenet.plan.diff import diff_host
 from xenet.plan.steps import (
     AddAddress,
@@ -21,7 +21,7 @@ from xenet.plan.steps import (
     SetPort,
     StepFailure,
 )
-from xenet.plan.view import HostView, PortView, RouteView, SwitchView, UplinkView
+from xenet.plan.view import BondView, HostView, PortView, RouteView, SwitchView, UplinkView, VLANView
 
 ETH0, WAN0 = NIC("eth0", "02:00:00:00:00:aa"), NIC("wan0", "02:00:00:00:00:bb")
 PORT = PortView("vif1.0", "vif-1", "vm-1", 0, "02:00:00:00:00:01")
@@ -145,3 +145,33 @@ def test_what_is_gone_is_no_failure(fake):
         "br-theirs",
         None,
     )
+
+
+BOND = UplinkView("bond0", bond=BondView(("eth0", "wan0"), "balance-slb", ETH0.mac, "eth0"))
+
+
+def test_a_bond_takes_its_nics_and_a_nic_leaves_one() -> None:
+    datapath = FakeDatapath([structs.replace(ETH0, carrier=True), WAN0])
+    alone, both = SwitchView("xapi0", "net-a", uplink=UplinkView("eth0")), SwitchView("xapi1", "net-b", mac=ETH0.mac, uplink=BOND)
+    reach(datapath, alone)
+    reach(datapath, both)
+    assert datapath.bonds() == [BondLinks("bond0", ("eth0",), ("eth0",))]
+    assert datapath.steer() == {"bond0"}
+    assert datapath.steer() == set()
+    attach = AttachUplink(object="net-a", bridge="xapi0", uplink=UplinkView("eth0"))
+    create = CreateSwitch(object="net-a", switch=alone)
+    assert datapath.do([create, attach]) == []
+    uplink = datapath.state["xapi1"].uplink
+    assert uplink and uplink.bond and uplink.bond.slaves == ("wan0",)
+    vlan = UplinkView("bond0.7", 9000, vlan=VLANView("bond0", 7))
+    (failure,) = datapath.do([AttachUplink(object="net-a", bridge="xapi0", uplink=vlan)])
+    assert failure.text == "Numerical result out of range"
+    missing = structs.replace(BOND, bond=BondView(("eth0", "eth9"), "lacp", ETH0.mac))
+    (failure,) = datapath.do([AttachUplink(object="net-b", bridge="xapi1", uplink=missing)])
+    assert failure.text == "there is no NIC eth9"
+    reach(datapath)
+    assert datapath.state == {}
+
+
+def reach(datapath: FakeDatapath, *wanted: SwitchView) -> None:
+    assert datapath.do(diff_host(HostView({view.bridge: view for view in wanted}), HostView(datapath.switches()))) == []

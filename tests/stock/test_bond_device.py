@@ -40,6 +40,7 @@ def test_modes_are_made_and_changed_in_place(host: Bonded) -> None:
         {"mode": "active-backup", "primary": "eth0", "miimon": 30, "updelay": 1000},
         {"mode": "lacp", "lacp_time": "fast", "lacp_key": 7, "hashing": "tcpudp_ports"},
         {"mode": "lacp", "lacp_time": "slow", "hashing": "src_mac", "lacp_fallback": False},
+        {"mode": "lacp", "lacp_time": "slow", "lacp_key": 9},
         {"mode": "balance-slb", "slaves": ("eth0",)},
         {"mode": "balance-slb", "rebalance": 5},
     ):

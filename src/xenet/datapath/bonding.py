@@ -33,8 +33,8 @@ class Options(msgspec.Struct, frozen=True):
     """Of active-backup: the slave's ifindex."""
     fast: bool = False
     """Of LACP: the partner shall speak every second."""
-    key: int = 0
-    """Of LACP: the administrator's part of the aggregation key."""
+    key: int | None = 0
+    """Of LACP: the administrator's part of the aggregation key; None: the kernel does not tell it, as to who is root in a user namespace."""
 
 
 class Slave(msgspec.Struct, frozen=True):
@@ -79,7 +79,7 @@ def bond_data(want: Options, have: Options | None = None) -> bytes:
     if want.mode == LACP:
         if have is None or have.fast != want.fast:
             data += attr(_RATE, bytes((want.fast,)))
-        if have is None or have.key != want.key:
+        if want.key is not None and (have is None or have.key != want.key):
             data += attr(_KEY, _U16.pack(want.key))
     return data
 
@@ -102,7 +102,7 @@ def parse_options(data: bytes) -> Options:
         said.get(_POLICY, b"\0")[0],
         as_u32(said.get(_PRIMARY, b"")) if mode == ACTIVE_BACKUP else 0,
         fast=lacp and said.get(_RATE, b"\0")[0] == 1,
-        key=_U16.unpack_from(said[_KEY])[0] if lacp and _KEY in said else 0,
+        key=(_U16.unpack_from(said[_KEY])[0] if _KEY in said else None) if lacp else 0,
     )
 
 

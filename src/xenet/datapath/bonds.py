@@ -104,11 +104,11 @@ class Bonds:
         if link and link.kind == "bond" and not (link.up or link.alias or link.master or self._kernel.table.members(link.index)):
             self._kernel.delete_together([link.index])
 
-    def _set(self, link: Link, want: Options) -> None:
+    def _set(self, link: Link, options: Options) -> None:
         have = link.bond
-        if have is None or have == seen(want, have):
+        if have is None or have == (want := seen(options, have)):
             return
-        if needs_down(seen(want, have), have):
+        if needs_down(want, have):
             if want.mode != have.mode:
                 self._release(self._kernel.table.members(link.index), up=False)
             self._kernel.run(set_link(link.index, up=False))
@@ -153,11 +153,11 @@ class Bonds:
             self._unfence([link.name])
 
     def free(self, nic: Link) -> Link:
-        """A NIC that shall be a port of its own leaves the bond of ours that it is in. It is down as it leaves: a port is up only later."""
+        """A NIC that shall be a port of its own leaves the bond of ours that it is in; it is up once it is a port."""
         master = self._kernel.table.link(nic.master)
         if master is None or master.kind != "bond" or not is_ours(master):
             return nic
-        self._release([nic])
+        self._release([nic], up=False)
         return self._kernel.ask(nic.index) or nic
 
     def reap(self, remnants: Iterable[Link]) -> None:

@@ -58,8 +58,8 @@ def bond_view(table: Known, link: Link) -> BondView:
 
 
 def seen(want: Options, have: Options) -> Options:
-    """What is wanted as the kernel shows it: who is not root of the whole machine is not told the key."""
-    return want if have.key else msgspec.structs.replace(want, key=0)
+    """What is wanted as the kernel shows it, which does not always tell the key."""
+    return want if have.key is not None else msgspec.structs.replace(want, key=None)
 
 
 def slaves_of(table: Known, link: Link) -> tuple[str, ...]:
