@@ -11,6 +11,7 @@ import msgspec
 
 from xenet.model.errors import Failure
 from xenet.server.http import Origin
+from xenet.verbs.empty import EMPTY_CLASSES
 from xenet.verbs.unimplemented import UNIMPLEMENTED
 from xenet.wire.text import format_datetime
 
@@ -52,7 +53,8 @@ class Unknown:
 
 def why(name: str) -> str:
     cls, _, message = name.partition(".")
-    return UNIMPLEMENTED.get(cls, {}).get(message, "no such message here")
+    nothing = "no objects of this class here" if cls in EMPTY_CLASSES else "no such message here"
+    return UNIMPLEMENTED.get(cls, {}).get(message, nothing)
 
 
 async def logged(work: Awaitable[Any], method: str, origin: Origin) -> Any:
