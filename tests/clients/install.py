@@ -96,7 +96,9 @@ def wanted(fetch: Callable[[], object]) -> None:
         pytest.skip(f"a published client could not be fetched: {error}")
 
 
-_PIP = ("--disable-pip-version-check", "--no-input", "-qqq")
+_PIP = ("--disable-pip-version-check", "--no-input", "-qqq", "--retries", "1", "--timeout", "15")
+_given_up: dict[str, Unavailable] = {}
+"""What could not be fetched in this run: nobody waits for it a second time."""
 
 
 def _locked(*names: str) -> str:
@@ -109,9 +111,15 @@ def _once(name: str, wants: str, make: Callable[[Path], None]) -> None:
     with _alone():
         if folder.is_dir() and stamp.exists() and stamp.read_text() == wants:
             return
+        if name in _given_up:
+            raise _given_up[name]
         stamp.unlink(missing_ok=True)
         shutil.rmtree(folder, ignore_errors=True)
-        make(folder)
+        try:
+            make(folder)
+        except Unavailable as error:
+            _given_up[name] = error
+            raise
         stamp.write_text(wants)
 
 

@@ -151,6 +151,18 @@ def test_moving_a_vlan_to_another_tag(xo: Strict) -> None:
     xo.do("network.destroy", network)
 
 
+def test_a_bonded_network(xo: Strict) -> None:
+    """Four arguments, no properties."""
+    network = new_network(xo, "bonded")
+    xo("Bond.create", network, [pif(xo, "eth2"), pif(xo, "eth3")], "", "balance-slb")
+    (master,) = xo("network.get_PIFs", network)
+    (bond,) = xo("PIF.get_bond_master_of", master)
+    record = xo("Bond.get_record", bond)
+    assert (record["mode"], sorted(record["slaves"])) == ("balance-slb", sorted([pif(xo, "eth2"), pif(xo, "eth3")]))
+    xo("Bond.destroy", bond)
+    xo.do("network.destroy", network)
+
+
 def test_setting_a_network(xo: Strict) -> None:
     network = new_network(xo, "set")
     xo("network.set_name_label", network, "settled")

@@ -26,9 +26,7 @@ class FlowLocks:
     """`management` says where a bridge answers OpenFlow; `place_of`, where a device is a port, None where it is none;
     `changed` hears of devices whose flows are others now."""
 
-    def __init__(
-        self, management: Callable[[str], Path], place_of: Callable[[str], Place | None], changed: Callable[[Iterable[str]], None]
-    ) -> None:
+    def __init__(self, management: Callable[[str], Path], place_of: Callable[[str], Place | None], changed: Callable[[Iterable[str]], None]) -> None:
         self._management = management
         self._place_of = place_of
         self._changed = changed
