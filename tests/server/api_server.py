@@ -25,9 +25,14 @@ ABSENT = "OpaqueRef:absent"
 class ApiServer:
     """Where a running server answers."""
 
-    def __init__(self, url: str, socket: str) -> None:
+    def __init__(self, url: str, socket: str, pid: int) -> None:
         self.url = url
         self.socket = socket
+        self.pid = pid
+
+    @property
+    def port(self) -> int:
+        return int(self.url.rstrip("/").rpartition(":")[2])
 
     @contextmanager
     def sdk(self, *, unix: bool = False) -> Iterator[Any]:
@@ -49,22 +54,29 @@ class ApiServer:
 
 
 @contextmanager
+def serving(*options: str) -> Iterator[ApiServer]:
+    """`xenet serve --datapath fake` with these options, from start to orderly end."""
+    command = [sys.executable, "-m", "xenet.cli.xenet", "serve", "--datapath", "fake", *options]
+    environment = {**os.environ, "XENET_PASSWORD": PASSWORD, "XENET_LOGIN_PENALTY": str(PENALTY)}
+    with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout is not None
+            said = dict(pair.split("=", 1) for pair in process.stdout.readline().split())
+            yield ApiServer(said["XENET_URL"], said["XENET_SOCKET"], process.pid)
+        finally:
+            process.terminate()
+            status = process.wait(30)
+        assert status == 0, "the server did not end in order"
+
+
+@contextmanager
 def api_server(*options: str) -> Iterator[ApiServer]:
-    """Serve from start to orderly end."""
+    """A server with a host of two NICs, and a folder that is gone at the end."""
     # The SDK reads each underscore of a socket's path as a slash, so pytest's own folders will not do.
     state = Path(tempfile.gettempdir(), f"xenetapi{secrets.token_hex(6)}")
-    command = [sys.executable, "-m", "xenet.cli.xenet", "serve", "--state", str(state), "--datapath", "fake", "--nics", "eth0,eth1", *options]
-    environment = {**os.environ, "XENET_PASSWORD": PASSWORD, "XENET_LOGIN_PENALTY": str(PENALTY)}
     try:
-        with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as process:
-            try:
-                assert process.stdout is not None
-                said = dict(pair.split("=", 1) for pair in process.stdout.readline().split())
-                yield ApiServer(said["XENET_URL"], said["XENET_SOCKET"])
-            finally:
-                process.terminate()
-                status = process.wait(30)
-            assert status == 0, "the server did not end in order"
+        with serving("--state", str(state), "--nics", "eth0,eth1", *options) as server:
+            yield server
     finally:
         shutil.rmtree(state, ignore_errors=True)
 

@@ -3,31 +3,15 @@
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import XenAPI
 
+from tests.server.api_server import PASSWORD, serving
 from xenet.client import Client
 
-PASSWORD = "a password for tests"
 NAMES = ("uuid", "name_label", "MAC", "bridge", "device", "address", "IP", "network", "host", "VM", "resident_on")
-
-
-@contextmanager
-def serving(*options: str) -> Iterator[dict[str, str]]:
-    """`xenet serve --datapath fake`: what its ready line says."""
-    command = [sys.executable, "-m", "xenet.cli.xenet", "serve", "--datapath", "fake", *options]
-    with subprocess.Popen(command, env={**os.environ, "XENET_PASSWORD": PASSWORD}, stdout=subprocess.PIPE, text=True) as process:
-        try:
-            assert process.stdout is not None
-            yield dict(pair.split("=", 1) for pair in process.stdout.readline().split())
-        finally:
-            process.terminate()
-            status = process.wait(30)
-    assert status == 0
 
 
 def named(client: Client) -> dict[str, dict[str, dict[str, Any]]]:
@@ -36,18 +20,14 @@ def named(client: Client) -> dict[str, dict[str, dict[str, Any]]]:
     return {cls: {ref: {name: one[name] for name in NAMES if name in one} for ref, one in records.items()} for cls, records in found.items()}
 
 
-def logged_in(said: dict[str, str]) -> Client:
-    return Client.connect(said["XENET_URL"]).login("root", PASSWORD)
-
-
 def test_two_starts_give_the_same_names() -> None:
     seen = []
     for _ in range(2):
-        with serving("--hosts", "2", "--nics", "3", "--vms", "5") as said, logged_in(said) as client:
+        with serving("--hosts", "2", "--nics", "3", "--vms", "5") as server, server.client() as client:
             seen.append(named(client))
             attached = client.call("VIF.get_all_records").values()
             assert all(vif["currently_attached"] for vif in attached)
-            folder = Path(said["XENET_SOCKET"]).parent
+            folder = Path(server.socket).parent
         assert not folder.exists(), "without --state nothing is kept"
     assert seen[0] == seen[1]
     assert {cls: len(records) for cls, records in seen[0].items() if cls in ("host", "network", "PIF", "VM", "VIF")} == {
@@ -62,24 +42,22 @@ def test_two_starts_give_the_same_names() -> None:
 
 
 def test_another_seed_gives_other_names() -> None:
-    with serving("--seed", "one") as one, serving("--seed", "two") as two, logged_in(one) as first, logged_in(two) as second:
+    with serving("--seed", "one") as one, serving("--seed", "two") as two, one.client() as first, two.client() as second:
         assert not set(named(first)["host"]) & set(named(second)["host"])
 
 
 def test_the_api_answers_on_every_hosts_address() -> None:
-    with serving("--hosts", "2") as said:
-        port = said["XENET_URL"].rstrip("/").rpartition(":")[2]
-        with XenAPI.Session(f"http://127.0.0.2:{port}") as session:
-            session.login_with_password("root", PASSWORD)
-            assert len(session.xenapi.host.get_all()) == 2
+    with serving("--hosts", "2") as server, XenAPI.Session(f"http://127.0.0.2:{server.port}") as session:
+        session.login_with_password("root", PASSWORD)
+        assert len(session.xenapi.host.get_all()) == 2
 
 
 def test_a_restart_keeps_the_pool_and_gives_no_name_twice(tmp_path: Path) -> None:
     options = ("--state", str(tmp_path / "state"), "--vms", "2")
-    with serving(*options) as said, logged_in(said) as client:
+    with serving(*options) as server, server.client() as client:
         first = client.call("network.create", {"name_label": "first", "other_config": {}})
         before = named(client)
-    with serving(*options) as said, logged_in(said) as client:
+    with serving(*options) as server, server.client() as client:
         assert named(client) == before
         assert {vm["power_state"] for vm in client.call("VM.get_all_records").values()} == {"Running"}
         more = [client.call("network.create", {"name_label": "more", "other_config": {}}) for _ in range(20)]
@@ -94,15 +72,15 @@ def xenet(*arguments: str, **environment: str) -> str:
 
 def test_an_inventory_is_read_from_another_server_over_tls_and_served(tmp_path: Path) -> None:
     copy, again, file = str(tmp_path / "copy"), str(tmp_path / "again"), str(tmp_path / "pool.json")
-    with serving("--hosts", "2", "--nics", "2", "--vms", "3", "--tls") as said, logged_in(said) as client:
+    with serving("--hosts", "2", "--nics", "2", "--vms", "3", "--tls") as server, server.client() as client:
         before, revision = named(client), client.call("event.get_current_id")
-        assert xenet("import", "--from", said["XENET_URL"], "--state", copy, XENET_PASSWORD=PASSWORD) == ""
-        assert xenet("export", file, "--socket", said["XENET_SOCKET"]) == ""
+        assert xenet("import", "--from", server.url, "--state", copy, XENET_PASSWORD=PASSWORD) == ""
+        assert xenet("export", file, "--socket", server.socket) == ""
         assert client.call("event.get_current_id") == revision, "the server is only read"
-        assert "AUTHENTICATION" in xenet("import", "--from", said["XENET_URL"], "--state", again, XENET_PASSWORD="no")
+        assert "AUTHENTICATION" in xenet("import", "--from", server.url, "--state", again, XENET_PASSWORD="no")
     assert "already" in xenet("import", file, "--state", copy)
     assert xenet("import", file, "--state", again) == ""
     for state in (copy, again):
-        with serving("--state", state) as said, logged_in(said) as client:
+        with serving("--state", state) as server, server.client() as client:
             assert named(client) == before
             assert all(pif["currently_attached"] for pif in client.call("PIF.get_all_records").values())

@@ -4,34 +4,16 @@ import asyncio
 import json
 import os
 import resource
-import subprocess
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.server.api_server import PASSWORD
+from tests.server.api_server import serving
 from xenet.client import Client
 
 WAITERS = 1000
 IDLE = 3.0
-
-
-@contextmanager
-def server(state: Path) -> Iterator[tuple[int, str, int]]:
-    """Port, socket and pid of a pool in memory."""
-    command = [sys.executable, "-m", "xenet.cli.xenet", "serve", "--datapath", "fake", "--state", str(state)]
-    with subprocess.Popen(command, env={**os.environ, "XENET_PASSWORD": PASSWORD}, stdout=subprocess.PIPE, text=True) as process:
-        try:
-            assert process.stdout is not None
-            said = dict(pair.split("=", 1) for pair in process.stdout.readline().split())
-            yield int(said["XENET_URL"].rstrip("/").rpartition(":")[2]), said["XENET_SOCKET"], process.pid
-        finally:
-            process.terminate()
-            process.wait(30)
 
 
 @pytest.fixture(autouse=True)
@@ -72,16 +54,16 @@ def test_a_thousand_waiters(tmp_path: Path) -> None:
         answers = await asyncio.wait_for(asyncio.gather(*waiting), 60)
         assert all([(event["operation"], event["ref"]) for event in events] == [("add", network)] for events in answers)
 
-    with server(tmp_path / "state") as (port, socket, pid), Client.connect(socket).login() as client:
-        asyncio.run(scenario(port, pid, client))
+    with serving("--state", str(tmp_path / "state")) as server, server.client() as client:
+        asyncio.run(scenario(server.port, server.pid, client))
 
 
 def test_tokens_outlive_a_restart(tmp_path: Path) -> None:
-    with server(tmp_path / "state") as (_, socket, _), Client.connect(socket).login() as client:
+    with serving("--state", str(tmp_path / "state")) as server, server.client() as client:
         client.call("network.create", {"name_label": "before", "other_config": {}})
         token = client.call("event.from", ["network"], "", 0.0)["token"]
         unread = client.call("network.create", {"name_label": "unread", "other_config": {}})
-    with server(tmp_path / "state") as (_, socket, _), Client.connect(socket).login() as client:
+    with serving("--state", str(tmp_path / "state")) as server, server.client() as client:
         later = client.call("network.create", {"name_label": "later", "other_config": {}})
         events = client.call("event.from", ["network"], token, 0.0)["events"]
         assert [(event["operation"], event["ref"]) for event in events if event["operation"] == "add"] == [("add", unread), ("add", later)]
