@@ -22,6 +22,7 @@ import XenAPI
 
 from tests.e2e.forge import Forked, forge
 from tests.netns import Namespace
+from xenet.datapath.openvswitch.daemons import Daemons
 from xenet.guests.namespace import NamespaceGuests
 
 PASSWORD = "a password for tests"
@@ -149,6 +150,7 @@ class Pool:
         with ExitStack() as last:
             for name in self.hosts:
                 last.callback(self._stop_guests, name)
+                last.callback(Daemons(self.folder / name / "openvswitch").stop)
             for name in list(self.processes):
                 last.callback(self.kill, name)
             for inside in self.insides:

@@ -3,7 +3,7 @@
 import msgspec
 import pytest
 
-from tests.verbs.world import World
+from tests.verbs.world import ABSENT, World
 from xenet.model.errors import Failure
 from xenet.model.hidden import HostFacts, Operation
 from xenet.model.invariants import violations
@@ -13,6 +13,7 @@ from xenet.model.types import NULL, PREFIX, Ref
 from xenet.model.vif import VIF
 from xenet.model.vm import VM
 from xenet.verbs.call import Outcome
+from xenet.verbs.migrate import receiving_address
 
 OPTIONS = {"live": "true"}
 
@@ -292,3 +293,76 @@ def test_it_cannot_be_cancelled_afterwards(world, hosts, vm):
     assert world.refusal("task.cancel", task)[0] == "OPERATION_NOT_ALLOWED"
     world.settle(operation(world).ref)
     assert world.get(Task, task).status == "success"
+
+
+# --- as clients of XenServer do it -----------------------------------------------------------------------
+
+
+def send(world: World, vm: Ref, host: Ref, vif_map: dict[Ref, Ref] | None = None) -> tuple[object, ...]:
+    return (vm, {"host": host}, True, {}, vif_map or {}, {}, {})
+
+
+def test_migrate_send_within_the_pool(world, hosts, running):
+    vm, (vif,) = running
+    assert world.call("VM.assert_can_migrate", *send(world, vm, hosts[1])) is None
+    said = ["OPERATION_NOT_ALLOWED", "VIF mapping is not allowed for intra-pool migration -all VIFs must be on the same network"]
+    assert world.refusal("VM.assert_can_migrate", *send(world, vm, hosts[1], {vif: world.external(0)})) == said
+    assert world.call("VM.migrate_send", *send(world, vm, hosts[1])) == vm
+    assert is_settled(world, vm, hosts[1])
+    assert world.call("VM.migrate_send", *send(world, vm, hosts[1])) == vm
+
+
+def test_migrate_send_to_another_pool(world, hosts, running):
+    vm, (vif,) = running
+    assert world.refusal("VM.migrate_send", *send(world, vm, ABSENT)) == ["VIF_NOT_IN_MAP", vif]
+    assert world.refusal("VM.migrate_send", *send(world, vm, ABSENT, {vif: ABSENT}))[0] == "OPERATION_NOT_ALLOWED"
+
+
+def test_an_evacuated_host(world, hosts):
+    """Its VMs are spread over the others, by how many each has."""
+    world.host("c", "eth0")
+    vms = [world.running(world.external(0), on=hosts[0])[0] for _ in range(4)]
+    halted = world.vm()
+    assert world.call("host.assert_can_evacuate", hosts[0]) is None
+    world.call("host.evacuate", hosts[0])
+    homes = [world.get(VM, vm).resident_on for vm in vms]
+    assert sorted(homes) == sorted([hosts[1], Ref(f"{PREFIX}host-c")] * 2)
+    assert all(is_settled(world, vm, home) for vm, home in zip(vms, homes, strict=True))
+    assert world.get(VM, halted).resident_on == NULL
+    assert world.call("host.evacuate", hosts[0]) == ""
+
+
+def test_a_host_with_a_vm_that_cannot_leave(world, hosts, running):
+    network = world.network()
+    tied, _ = world.running(network, on=hosts[0])
+    refusal = ["CANNOT_EVACUATE_HOST", f"VM_REQUIRES_NETWORK,{tied},{network}"]
+    assert world.refusal("host.assert_can_evacuate", hosts[0]) == refusal
+    assert world.refusal("host.evacuate", hosts[0]) == refusal
+
+
+def test_an_evacuation_that_fails_leaves_all_where_they_were(world, hosts):
+    (a, b) = hosts
+    pairs = [world.running(world.external(0), on=a) for _ in range(2)]
+    world.start("host.evacuate", a)
+    phases(world, hosts, 1)
+    world.report(b, {pairs[1][1][0]: "no"})
+    for host in (a, b):
+        world.report(host)
+    assert all(is_settled(world, vm, a) for vm, _ in pairs)
+
+
+def test_where_a_host_takes_vms(world, hosts):
+    network = world.external(0)
+    pif = world.pif(hosts[0], network)
+    assert failure_of(world, hosts[0], world.network()) == ["HOST_CANNOT_ATTACH_NETWORK", hosts[0]]
+    assert failure_of(world, hosts[0], network) == ["PIF_HAS_NO_NETWORK_CONFIGURATION", pif]
+    world.call("PIF.reconfigure_ip", pif, "DHCP", "", "", "", "")
+    assert failure_of(world, hosts[0], network) == ["INTERFACE_HAS_NO_IP", pif]
+    world.call("PIF.reconfigure_ip", pif, "Static", "192.0.2.1", "255.255.255.0", "", "")
+    assert receiving_address(world.state, hosts[0], network) == "192.0.2.1"
+
+
+def failure_of(world: World, host: Ref, network: Ref) -> list[str]:
+    with pytest.raises(Failure) as caught:
+        receiving_address(world.state, host, network)
+    return caught.value.description[:2]

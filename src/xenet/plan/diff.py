@@ -188,10 +188,10 @@ def _hand_over(pairs: Iterable[Pair]) -> Iterator[Step]:
         if port.moving and not now.moving:
             yield OfferPort(object=port.vif, reason="its VM is about to move", port=port)
     seated = [port for port, now in kept if now.moving and not port.moving]
-    for port in seated:
-        yield SeatPort(object=port.vif, reason="its VM runs here from now on", port=port)
-    for port in seated:
-        yield Announce(object=port.vif, reason="switches know its MAC elsewhere", port=port)
+    for vm in dict.fromkeys(port.vm for port in seated):
+        its = [port for port in seated if port.vm == vm]
+        yield from (SeatPort(object=port.vif, reason="its VM runs here from now on", port=port) for port in its)
+        yield from (Announce(object=port.vif, reason="switches know its MAC elsewhere", port=port) for port in its)
 
 
 def _differs(want: PortView, have: PortView) -> str:

@@ -12,13 +12,14 @@ from xenet.model.declare import APIType, public_fields
 from xenet.model.errors import Failure
 from xenet.model.subject import Subject
 from xenet.model.task import Session
-from xenet.model.types import Ref, SessionRef, StrMap, StrSet, SubjectRef
+from xenet.model.types import HostRef, NetworkRef, Ref, SessionRef, StrMap, StrSet, SubjectRef
 from xenet.server import passwords
 from xenet.server.calls import Unknown
 from xenet.server.events import Events, revision_of, subscription, token_of
 from xenet.server.sessions import Registered, Sessions, digest
 from xenet.store.base import Store
 from xenet.verbs.catalogue import MESSAGES
+from xenet.verbs.migrate import receiving_address
 from xenet.verbs.registry import VOID, Message, Param, params_of
 
 Handler = Callable[..., Awaitable[Any]]
@@ -92,6 +93,16 @@ async def change_password(context: Context, old_pwd: str, new_pwd: str) -> None:
     if not trusted and not await asyncio.to_thread(passwords.verify, context.store, user, old_pwd):
         raise await context.sessions.refusal(user, "Authentication failure")
     passwords.put(context.store, user, new_pwd)
+
+
+@builtin("host", APIType("map", key=STRING, of=STRING))
+async def migrate_receive(context: Context, host: HostRef, network: NetworkRef, options: StrMap) -> dict[str, str]:
+    """What VM.migrate_send wants to be told of the host: it is reached by the caller's own session. Raises HOST_CANNOT_ATTACH_NETWORK
+    [host, network], PIF_HAS_NO_NETWORK_CONFIGURATION [pif], INTERFACE_HAS_NO_IP [pif]."""
+    address = receiving_address(context.store.snapshot(), host, network)
+    url = f"http://[{address}]/" if ":" in address else f"http://{address}/"
+    services = {name: f"{url}services/{name}?session_id={context.session}" for name in ("SM", "xenops")}
+    return {"host": host, "session_id": context.session, "master": url, **services}
 
 
 @builtin("session", STRINGS)

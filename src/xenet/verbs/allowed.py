@@ -23,9 +23,10 @@ VM_OPERATIONS: dict[str, tuple[str, ...]] = {
     "hard_reboot": ("Running",),
     "shutdown": ("Running",),
     "pool_migrate": ("Running",),
+    "migrate_send": ("Running",),
 }
 """The power states in which each operation on a VM may begin."""
-MIGRATIONS = ("pool_migrate",)
+MIGRATIONS = ("pool_migrate", "migrate_send")
 """What a VM cannot do whose hypervisor is not xenet's."""
 _LEAVING = ("clean_shutdown", "hard_shutdown", "suspend", "pause")
 

@@ -7,7 +7,11 @@ once; the failure of the switch-over itself by way of the source, which takes th
 there is no way back: what the source still has of the VM goes when its agent next hears of the pool.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
+from typing import Any
+
+import msgspec
 
 from xenet.model.change import Draft
 from xenet.model.errors import Failure, not_allowed
@@ -15,18 +19,24 @@ from xenet.model.guests import default_kind, kind_of
 from xenet.model.hidden import HostFacts
 from xenet.model.host import Host
 from xenet.model.network import Network
+from xenet.model.pif import primary_address
 from xenet.model.state import PoolState
-from xenet.model.types import NULL, HostRef, Ref, StrMap, VMRef
+from xenet.model.types import EMPTY, NULL, GPUGroupRef, HostRef, NetworkRef, Ref, SRRef, StrMap, VDIRef, VGPURef, VIFRef, VMRef
 from xenet.model.vif import VIF
 from xenet.model.vm import VM, born_as
 from xenet.verbs.allowed import check_vm
-from xenet.verbs.attach import bring_up, check_live, check_networks
+from xenet.verbs.attach import bring_up, check_live, check_networks, find_pif
 from xenet.verbs.call import Call, Further, Outcome, Work
 from xenet.verbs.registry import message
 from xenet.verbs.stack import check_passes
 from xenet.verbs.vm import take_domid
 
-POOL_MIGRATE = "pool_migrate"
+POOL_MIGRATE, MIGRATE_SEND = "pool_migrate", "migrate_send"
+VIFMap = Mapping[VIFRef, NetworkRef]
+VDIMap = Mapping[VDIRef, SRRef]
+"""Of disks, of which there are none here, as there are no formats of theirs and no vGPUs."""
+FormatMap = Mapping[VDIRef, str]
+VGPUMap = Mapping[VGPURef, GPUGroupRef]
 NO_MAP = "VIF mapping is not allowed for intra-pool migration -all VIFs must be on the same network"
 
 
@@ -43,7 +53,90 @@ def pool_migrate(call: Call, vm: VMRef, host: HostRef, options: StrMap) -> Outco
     if record.resident_on == host:
         return Work(call).outcome()
     check_can_go(call.state, record, host)
-    return _move(call, record, host)
+    return _move(call, [(record, host)], POOL_MIGRATE)
+
+
+@message("VM")
+def assert_can_migrate(
+    call: Call, vm: VMRef, dest: StrMap, live: bool, vdi_map: VDIMap, vif_map: VIFMap, options: StrMap, vgpu_map: VGPUMap = EMPTY
+) -> None:
+    """`dest` is what host.migrate_receive gave. Raises what pool_migrate raises; OPERATION_NOT_ALLOWED for a vif_map within the pool;
+    VIF_NOT_IN_MAP [vif], and OPERATION_NOT_ALLOWED all the same, for a host of another pool."""
+    _checked(call, vm, dest, vif_map, MIGRATE_SEND)
+
+
+@message("VM", VMRef)
+def migrate_send(
+    call: Call,
+    vm: VMRef,
+    dest: StrMap,
+    live: bool,
+    vdi_map: VDIMap,
+    vif_map: VIFMap,
+    options: StrMap,
+    vgpu_map: VGPUMap = EMPTY,
+    vdi_format_map: FormatMap = EMPTY,
+) -> Outcome:
+    """The VM's reference, which it keeps within the pool. Raises what assert_can_migrate raises."""
+    record, host = _checked(call, vm, dest, vif_map, MIGRATE_SEND)
+    if record.resident_on == host:
+        return Work(call).outcome(vm)
+    return _move(call, [(record, host)], MIGRATE_SEND, vm)
+
+
+def _checked(call: Call, vm: Ref, dest: StrMap, vif_map: VIFMap, operation: str) -> tuple[VM, Ref]:
+    record, host = call.state.get(VM, vm), Ref(dest.get("host", ""))
+    check_vm(record, operation)
+    if call.state.find(Host, host) is None:
+        for vif in call.state.where(VIF, "VM", vm):
+            if vif.ref not in vif_map:
+                raise Failure("VIF_NOT_IN_MAP", vif.ref)
+        raise not_allowed("xenet moves VMs between the hosts of one pool")
+    if vif_map:
+        raise not_allowed(NO_MAP)
+    if record.resident_on != host:
+        check_can_go(call.state, record, host)
+    return record, host
+
+
+@message("host")
+def assert_can_evacuate(call: Call, host: HostRef) -> None:
+    """Raises CANNOT_EVACUATE_HOST [why], each VM's error as `code,parameters`, with | between them."""
+    _evacuation(call.state, host)
+
+
+@message("host")
+def evacuate(call: Call, host: HostRef, network: NetworkRef = NULL, evacuate_batch_size: int = 0) -> Outcome:
+    """Every VM that runs there goes to the host that has the fewest VMs of those it can go to: all of them, or none. The network is the one
+    that XenServer copies memory over. Raises CANNOT_EVACUATE_HOST [why]."""
+    ways = _evacuation(call.state, host)
+    return _move(call, ways, POOL_MIGRATE) if ways else Work(call).outcome()
+
+
+def _evacuation(state: PoolState, host: Ref) -> list[tuple[VM, Ref]]:
+    state.get(Host, host)
+    busy = {other.ref: len(state.refs_where("VM", "running_on", other.ref)) for other in state.all(Host) if other.ref != host}
+    ways, reasons = [], []
+    for vm in state.where(VM, "running_on", host):
+        target = min(busy, key=lambda other: (_refusal(state, vm, other) is not None, busy[other]), default=NULL)
+        refusal = _refusal(state, vm, target) if target != NULL else Failure("NO_HOSTS_AVAILABLE")
+        if refusal:
+            reasons.append(",".join(refusal.description))
+        else:
+            busy[target] += 1
+            ways.append((vm, target))
+    if reasons:
+        raise Failure("CANNOT_EVACUATE_HOST", "|".join(reasons))
+    return ways
+
+
+def _refusal(state: PoolState, vm: VM, host: Ref) -> Failure | None:
+    try:
+        check_vm(vm, POOL_MIGRATE)
+        check_can_go(state, vm, host)
+    except Failure as failure:
+        return failure
+    return None
 
 
 def check_can_go(state: PoolState, vm: VM, host: Ref) -> None:
@@ -65,39 +158,79 @@ def check_guest(state: PoolState, vm: VM, host: Ref) -> None:
         raise not_allowed("the VM is a network namespace, which cannot leave its machine")
 
 
+def receiving_address(state: PoolState, host: Ref, network: Ref) -> str:
+    """The address at which a host takes VMs on this network. Raises what host.migrate_receive raises."""
+    state.get(Host, host), state.get(Network, network)
+    pif = find_pif(state, network, host)
+    if pif is None:
+        raise Failure("HOST_CANNOT_ATTACH_NETWORK", host, network)
+    if pif.ip_configuration_mode == "None" and pif.ipv6_configuration_mode == "None":
+        raise Failure("PIF_HAS_NO_NETWORK_CONFIGURATION", pif.ref)
+    address = primary_address(pif)
+    if not address:
+        raise Failure("INTERFACE_HAS_NO_IP", pif.ref)
+    return address
+
+
 def _machine(state: PoolState, host: Ref) -> str:
     facts = state.find(HostFacts, host)
     return facts.place.partition(" ")[0] if facts else ""
 
 
-def _move(call: Call, vm: VM, host: Ref) -> Outcome:
-    source, work = vm.resident_on, Work(call)
-    vifs = [vif for vif in work.state.where(VIF, "VM", vm.ref) if vif.plugged]
-    for vif in vifs:
+class Journey(msgspec.Struct, frozen=True):
+    """A VM and where it goes."""
+
+    vm: VM
+    host: Ref
+    domid: int
+    """As which it will run there."""
+
+
+def _move(call: Call, ways: Sequence[tuple[VM, Ref]], operation: str, result: Any = "") -> Outcome:
+    """All of them, or none."""
+    work = Work(call)
+    journeys = [_prepare(work, vm, host) for vm, host in ways]
+    vifs = [vif for vm, _ in ways for vif in _plugged(work, vm)]
+    sources = dict.fromkeys(vm.resident_on for vm, _ in ways)
+    targets = dict.fromkeys(host for _, host in ways)
+    back = (Further(tuple(sources), partial(_take_back, journeys), "wait"), Further(tuple(targets), partial(_forget, journeys), "skip"))
+    both = tuple(dict.fromkeys((*targets, *sources)))
+    then = (Further(tuple(targets), partial(_switch_over, journeys), "undo", back), Further(both, partial(_let_go, journeys), "skip"))
+    doing = [*((vm, operation) for vm, _ in ways), *((vif, "attach") for vif in vifs)]
+    return work.await_hosts(both, doing, lambda draft: None, result, then, cancellable=True)
+
+
+def _plugged(work: Work, vm: VM) -> list[VIF]:
+    return [vif for vif in work.state.where(VIF, "VM", vm.ref) if vif.plugged]
+
+
+def _prepare(work: Work, vm: VM, host: Ref) -> Journey:
+    for vif in _plugged(work, vm):
         network = work.state.get(Network, vif.network)
         bring_up(work, host, network)
         if network.managed:
             check_passes(work.state, vif, vif.MTU, network, host)
-    old, new = vm.domid, take_domid(work)
-    work.update(vm, peer=host, peer_domid=new, handing_over=True, born=born_as(vm), scheduled_to_be_resident_on=host)
-
-    def switch_over(draft: Draft) -> None:
-        draft.update(vm, running_on=host, domid=new, peer=source, peer_domid=old, handing_over=False)
-
-    def let_go(draft: Draft) -> None:
-        draft.update(vm, peer=NULL, peer_domid=-1, resident_on=host, scheduled_to_be_resident_on=NULL)
-
-    def take_back(draft: Draft) -> None:
-        draft.update(vm, running_on=source, domid=old, peer=host, peer_domid=new)
-
-    def forget(draft: Draft) -> None:
-        draft.update(vm, peer=NULL, peer_domid=-1)
-
-    back = (Further((source,), take_back, "wait"), Further((host,), forget, "skip"))
-    then = (Further((host,), switch_over, "undo", back), Further((source, host), let_go, "skip"))
-    doing = [(vm, POOL_MIGRATE), *_attaching(vifs)]
-    return work.await_hosts([host, source], doing, lambda draft: None, then=then, cancellable=True)
+    journey = Journey(vm, host, take_domid(work))
+    work.update(vm, peer=host, peer_domid=journey.domid, handing_over=True, born=born_as(vm), scheduled_to_be_resident_on=host)
+    return journey
 
 
-def _attaching(vifs: Iterable[VIF]) -> Iterable[tuple[VIF, str]]:
-    return ((vif, "attach") for vif in vifs)
+def _switch_over(journeys: Iterable[Journey], draft: Draft) -> None:
+    for way in journeys:
+        was = {"peer": way.vm.resident_on, "peer_domid": way.vm.domid}
+        draft.update(way.vm, running_on=way.host, domid=way.domid, **was, handing_over=False)
+
+
+def _let_go(journeys: Iterable[Journey], draft: Draft) -> None:
+    for way in journeys:
+        draft.update(way.vm, peer=NULL, peer_domid=-1, resident_on=way.host, scheduled_to_be_resident_on=NULL)
+
+
+def _take_back(journeys: Iterable[Journey], draft: Draft) -> None:
+    for way in journeys:
+        draft.update(way.vm, running_on=way.vm.resident_on, domid=way.vm.domid, peer=way.host, peer_domid=way.domid)
+
+
+def _forget(journeys: Iterable[Journey], draft: Draft) -> None:
+    for way in journeys:
+        draft.update(way.vm, peer=NULL, peer_domid=-1)

@@ -6,7 +6,6 @@ here, and for one that is both.
 
 _VLANS = "comes with VLANs, bonds and tunnels"
 _OVS = "comes with the Open vSwitch datapath"
-_MIGRATION = "comes with live migration"
 _POOL = "comes with pools over several machines: join, eject, master"
 _NO_RATES = "no round-robin databases here: counters are the kernel's, read there"
 _NO_DISKS = "no disks here: xenet's guests are namespaces and taps, so nothing can be suspended, copied or snapshot"
@@ -21,8 +20,8 @@ UNIMPLEMENTED: dict[str, dict[str, str]] = {
     "network": {
         "create_new_blob": _NO_BLOBS,
         "pool_introduce": _POOL,
-        "attach_for_vm": _MIGRATION,
-        "detach_for_vm": _MIGRATION,
+        "attach_for_vm": _INTERNAL,
+        "detach_for_vm": _INTERNAL,
     },
     "PIF": {
         "pool_introduce": _POOL,
@@ -37,8 +36,6 @@ UNIMPLEMENTED: dict[str, dict[str, str]] = {
         "assert_agile": _POOL,
         "query_data_source": _NO_RATES,
         "get_data_sources": _NO_RATES,
-        "assert_can_migrate": _MIGRATION,
-        "migrate_send": _MIGRATION,
         "power_state_reset": _POOL,
         "pause": _NO_PAUSE,
         "unpause": _NO_PAUSE,
@@ -53,9 +50,6 @@ UNIMPLEMENTED: dict[str, dict[str, str]] = {
         "snapshot": _NO_DISKS,
     },
     "host": {
-        "migrate_receive": _MIGRATION,
-        "evacuate": _MIGRATION,
-        "assert_can_evacuate": _MIGRATION,
         "sync_data": _POOL,
         "declare_dead": _POOL,
         "destroy": _POOL,
