@@ -4,7 +4,6 @@ A client gets MESSAGE_METHOD_UNKNOWN for them. The conformance test fails for a 
 here, and for one that is both.
 """
 
-_VLANS = "comes with VLANs, bonds and tunnels"
 _OVS = "comes with the Open vSwitch datapath"
 _POOL = "comes with pools over several machines: join, eject, master"
 _NO_RATES = "no round-robin databases here: counters are the kernel's, read there"
