@@ -41,6 +41,9 @@ def test_a_running_server_tells(capfd):
         assert xe(["diagnostic-unimplemented-calls"], {"XENET_SOCKET": server.socket}, io.StringIO(), out, io.StringIO()) == 0
         assert out.getvalue().splitlines()[0].split() == ["MESSAGE", "COUNT", "LAST", "REASON"]
         assert "VM.snapshot" in out.getvalue()
+        task = client.call("Async.host.list_methods")
+        assert "<value>VIF.plug</value>" in client.call("task.get_record", task)["result"]
+        client.call("task.destroy", task)
     said = capfd.readouterr().err
     assert "VM.snapshot MESSAGE_METHOD_UNKNOWN" in said
     assert "VM.get_record HANDLE_INVALID" in said

@@ -48,7 +48,17 @@ def test_a_subject_gets_roles_and_loses_them(world: World) -> None:
     assert world.state.count(Subject) == 0
 
 
-READS = ("VM.get_record", "network.get_all_records", "event.from", "event.inject", "session.logout", "task.create", "VM.assert_can_boot_here")
+READS = (
+    "message.get",
+    "message.get_since",
+    "VM.get_record",
+    "network.get_all_records",
+    "event.from",
+    "event.inject",
+    "session.logout",
+    "task.create",
+    "VM.assert_can_boot_here",
+)
 WRITES = ("VIF.plug", "network.create", "pool.set_name_label", "VM.set_memory", "host.disable", "session.logout_subject_identifier", "task.cancel")
 USERS = ("subject.create", "subject.add_to_roles", "subject.set_password", "subject.destroy")
 

@@ -5,7 +5,7 @@ import hashlib
 import itertools
 import logging
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -99,6 +99,13 @@ class Core:
         if isinstance(result, Outcome):
             return self._finished_task(message, result.change, value=result.result)
         return self._finished_task(message, Change(), value=result)
+
+    async def as_task(self, message: Message, work: Awaitable[Any]) -> Ref:
+        """The task of what the server does itself, and at once."""
+        try:
+            return self._finished_task(message, Change(), value=await work)
+        except Failure as failure:
+            return self._finished_task(message, Change(), failure=failure)
 
     def _finished_task(self, message: Message, change: Change, value: Any = "", failure: Failure | None = None) -> Ref:
         work = Work(self.call(message.full_name))

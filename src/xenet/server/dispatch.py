@@ -46,6 +46,8 @@ class Dispatcher:
         self._check_role(session, message)
         if message.full_name in BUILTIN:
             context = Context(self.core.store, self.sessions, self.events, self.unknown, session, origin.local, origin.address)
+            if asynchronous:
+                return await self.core.as_task(message, message.run(context, *args))
             result = await message.run(context, *args)
             return "" if result is None else result
         if asynchronous:

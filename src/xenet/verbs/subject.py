@@ -25,6 +25,7 @@ ROLES = {
 NAME = "subject-name"
 SUPERUSER = "root"
 _ASKING = ("get_", "assert_", "list_", "is_")
+_ASKING_TOO = frozenset({"message.get", "task.create"})
 _FOR_ALL = frozenset({"session", "event"})
 _KEEPING_USERS = frozenset({"subject", "role"})
 
@@ -50,7 +51,7 @@ def ensure_roles(call: Call) -> Outcome:
 
 def needed_role(asked: Message) -> str:
     """The narrowest role that may send a message."""
-    asks = asked.cls in _FOR_ALL or asked.name.startswith(_ASKING) or asked.full_name == "task.create"
+    asks = asked.cls in _FOR_ALL or asked.name.startswith(_ASKING) or asked.full_name in _ASKING_TOO
     if asks:
         return POOL_OPERATOR if asked.name == "logout_subject_identifier" else READ_ONLY
     return POOL_ADMIN if asked.cls in _KEEPING_USERS else POOL_OPERATOR
