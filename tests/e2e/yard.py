@@ -70,15 +70,17 @@ def _answers(place: Any, address: str) -> bool:
 
 
 @contextmanager
-def yard(folder: Path, datapath: str = "bridge") -> Iterator[Yard]:
+def yard(folder: Path, datapath: str = "bridge", nics: tuple[str, ...] = ("eth0",)) -> Iterator[Yard]:
+    """The switch's ports are called like what is behind them, `host1` for its eth0 and `host1-eth1` for another NIC."""
     with namespaces(4) as (one, two, switch, router), pool(folder) as made:
         switch.ip("link", "add", "sw", "type", "bridge", "forward_delay", "0", "mcast_snooping", "0")
         switch.ip("link", "set", "sw", "up")
-        for name, place in {"host1": one, "host2": two, "router": router}.items():
-            cable(place, "eth0", switch, name)
-            switch.ip("link", "set", name, "master", "sw")
+        ends = [(place, nic, name if nic == "eth0" else f"{name}-{nic}") for name, place in zip(HOSTS, (one, two), strict=True) for nic in nics]
+        for place, nic, port in (*ends, (router, "eth0", "router")):
+            cable(place, nic, switch, port)
+            switch.ip("link", "set", port, "master", "sw")
         router.ip("address", "add", f"{ROUTER}/24", "dev", "eth0")
         for name, place in zip(HOSTS, (one, two), strict=True):
-            made.start_agent(name, netns=place, extra=("--datapath", datapath))
+            made.start_agent(name, netns=place, nics=",".join(nics), extra=("--datapath", datapath))
             made.wait_for(name)
         yield Yard(made, dict(zip(HOSTS, (one, two), strict=True)), switch, router)
