@@ -86,6 +86,59 @@ def test_guests_get_addresses_and_reach_the_api_of_their_host_alone(site: tuple[
     assert len(servers(two)) == 1
 
 
+def test_it_is_attached_without_a_guest_and_stays_when_asked(site: tuple[Pool, Namespace, Namespace]) -> None:
+    """The host has its address, the server and the API, before any guest comes and until the last has gone."""
+    made, one, two = site
+    himn, inner = made.external(BRIDGE), made.network("inner")
+    made.api.network.attach(himn, made.host("host1"))
+    made.api.network.attach(inner, made.host("host1"))
+    assert {BRIDGE, "xapi0"} <= links(one).keys()
+    assert BRIDGE not in links(two)
+    port = made.url.rsplit(":", 1)[1].rstrip("/")
+    until(lambda: len(servers(one)) == 1)
+    assert one(answers, f"http://169.254.0.1:{port}/")
+    vm = made.vm("vm", himn, inner)
+    assert address_by_dhcp(made.start(vm, "host1")) == "169.254.0.2"
+    made.api.network.add_to_other_config(inner, "persist", "true")
+    made.kill("host1")
+    made.start_agent("host1")
+    made.wait_for("host1")
+    made.api.VM.hard_shutdown(vm)
+    assert BRIDGE not in links(one)
+    assert "xapi0" in links(one)
+    made.api.network.destroy(inner)
+    until(lambda: "xapi0" not in links(one))
+
+
+def test_guests_are_held_to_their_address_and_their_rate(site: tuple[Pool, Namespace, Namespace]) -> None:
+    made, *_ = site
+    himn = made.external(BRIDGE)
+    other_config = {**made.api.network.get_other_config(himn), "ip_disable_gw": "true"}
+    made.api.network.set_other_config(himn, other_config)
+    locked, free = made.vm("locked", himn), made.vm("free", himn)
+    guest, other = made.start(locked, "host1"), made.start(free, "host1")
+    (vif,) = made.api.VM.get_VIFs(locked)
+    address = made.api.network.get_assigned_ips(himn)[vif]
+    made.api.VIF.set_locking_mode(vif, "locked")
+    made.api.VIF.set_ipv4_allowed(vif, [address])
+    assert address_by_dhcp(guest) == address
+    assert "router=" not in what_dhcp_says(other, made.folder)
+    assert ping(guest, "169.254.0.1")
+    guest.command("ip", "address", "add", "169.254.9.9/16", "dev", "eth0")
+    guest.command("ip", "address", "del", f"{address}/16", "dev", "eth0")
+    assert not ping(guest, "169.254.0.1", 1.0)
+    made.api.network.set_other_config(himn, {**other_config, "ip_disable_gw": "false"})
+    until(lambda: "router=169.254.0.1" in what_dhcp_says(other, made.folder))
+
+
+def what_dhcp_says(guest: Inside, folder: Path) -> str:
+    """The options that a client is told, as udhcpc gives them to its script; nothing without an answer."""
+    script = folder / "options.sh"
+    script.write_text("#!/bin/sh\n[ $1 = bound ] && env\nexit 0\n")
+    script.chmod(0o700)
+    return guest.command("sh", "-c", f"udhcpc -i eth0 -n -q -t 10 -T 1 -s {script} 2>/dev/null || true")
+
+
 def test_killed_agents_leave_one_dhcp_server_and_a_door(site: tuple[Pool, Namespace, Namespace]) -> None:
     made, one, _ = site
     vm = made.vm("vm", made.external(BRIDGE))

@@ -5,6 +5,7 @@
     bonds: {bond0: {network: wan, slaves: [eth0, eth1]}}     # the first is the primary slave; the slaves' PIFs are unplugged
     vlans: {eth0.42: {network: dmz}}                         # on a NIC or a bond
     tunnels: {red: {over: eth0, peers: {there: 10.0.0.6}}}   # the network red, over eth0's address, to another host's
+    attached: [blue]                                         # to `here`, with or without a VIF
     vms: {a: {domid: 1, vifs: {0: red, 1: {network: lan}}}}  # on `here` as a namespace, its VIFs plugged, if not said otherwise
 
 Uuids are names, so that views and steps read as they are written: VIF 0 of VM a is `a.0`.
@@ -17,6 +18,8 @@ import msgspec
 
 from xenet.model.derived import VLAN, Bond, BondMode, Tunnel
 from xenet.model.guests import KEY
+from xenet.model.hidden import Attachment
+from xenet.model.himn import BRIDGE, SETTINGS
 from xenet.model.netmask import netmask_of
 from xenet.model.network import Network, NetworkLockingMode
 from xenet.model.pif import PIF, IPv6Mode
@@ -39,6 +42,8 @@ def records(words: Words) -> Iterator[Record]:
     yield Pool(uuid="pool", name_label="", name_description="", master=HERE, default_SR=NULL, other_config={KEY: words.get("guests", "namespace")})
     for name, said in words.get("networks", {}).items():
         yield network(name, **said)
+    for name in words.get("attached", ()):
+        yield Attachment(uuid=f"{name} here", network=ref_of(name), host=HERE)
     slaves = {device: name for name, said in words.get("bonds", {}).items() for device in said["slaves"]}
     for device, said in words.get("pifs", {}).items():
         yield pif(device, **said, **({"bond": slaves[device], "plugged": False} if device in slaves else {}))
@@ -55,6 +60,9 @@ def records(words: Words) -> Iterator[Record]:
 def network(
     name: str, mtu: int = 1500, routes: str = "", lock: NetworkLockingMode = "unlocked", told: Words | None = None, managed: bool = True
 ) -> Network:
+    """`xenapi` is the host internal management network."""
+    if name == BRIDGE:
+        return Network(uuid=name, bridge=BRIDGE, MTU=mtu, other_config=SETTINGS, default_locking_mode=lock)
     other_config = {"static-routes": routes} if routes else {}
     return Network(uuid=name, bridge=f"br-{name}", MTU=mtu, other_config=other_config | ethtool(told), default_locking_mode=lock, managed=managed)
 

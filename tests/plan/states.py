@@ -6,7 +6,7 @@ The host has the NICs eth0 and eth1; all states share their records where names 
 from tests.plan.pools import Words, pool
 from xenet.model.state import PoolState
 
-_NETWORKS = {"lan": {}, "wan": {}, "both": {}, "dmz": {}, "store": {}, "red": {}, "blue": {}, "over": {}, "theirs": {"managed": False}}
+_NETWORKS = {"lan": {}, "wan": {}, "both": {}, "dmz": {}, "store": {}, "red": {}, "blue": {}, "over": {}, "xenapi": {}, "theirs": {"managed": False}}
 _LAN = {"eth0": {"network": "lan"}}
 _BOTH = {**_LAN, "eth1": {"network": "wan"}}
 
@@ -178,6 +178,16 @@ WORDS: dict[str, Words] = {
         "pifs": _LAN,
         "vms": {"a": {"domid": 1, "vifs": {0: "theirs"}}, "b": {"domid": 2, "vifs": {0: "red", 1: {"network": "theirs", "kbps": 100}}}},
     },
+    "guests reach their host": {
+        "networks": _NETWORKS,
+        "pifs": _LAN,
+        "attached": ["blue"],
+        "vms": {
+            "a": {"domid": 1, "vifs": {0: {"network": "xenapi", "lock": "locked", "allowed": "169.254.0.2"}}},
+            "b": {"domid": 2, "vifs": {0: "red", 1: {"network": "xenapi", "kbps": 100}}},
+        },
+    },
+    "networks attached without a guest": {"networks": _NETWORKS, "pifs": _BOTH, "attached": ["red", "xenapi"]},
     "VLANs": {
         "networks": _NETWORKS,
         "pifs": _LAN,

@@ -4,6 +4,7 @@ import pytest
 
 from tests.verbs.world import World
 from xenet.model.himn import BRIDGE, guest_range, host_address
+from xenet.model.invariants import warnings
 from xenet.model.network import Network
 from xenet.model.state import PoolState
 from xenet.model.types import Ref
@@ -88,6 +89,36 @@ def test_a_plug_that_fails_leaves_no_address(world, hosts, himn):
     world.start("VIF.unplug", old)
     world.report(hosts[0], {old: "busy"})
     assert assigned(world, himn) == {old: "169.254.0.2"}
+
+
+def test_an_address_that_may_come_back_is_not_given_away(world, hosts, himn):
+    """Its VIF is on the way off, and what its guest was told still holds if that fails."""
+    _, (old,) = world.running(himn, on=hosts[0])
+    vm, _ = world.running(on=hosts[0])
+    other = world.vif(vm, himn)
+    for verb, more in (("VIF.unplug", ()), ("VIF.move", (world.network(),))):
+        world.start(verb, old, *more)
+        world.start("VIF.plug", other)
+        assert assigned(world, himn)[other] == "169.254.0.3"
+        world.report(hosts[0], {old: "busy"})
+        assert assigned(world, himn) == {old: "169.254.0.2", other: "169.254.0.3"}
+        world.call("VIF.unplug", other)
+
+
+def test_it_is_attached_without_a_guest(world, hosts, himn):
+    """The host has its address there, and whoever comes finds the API and the server at work."""
+    for host in hosts:
+        world.call("network.attach", himn, host)
+        view, server = compile_switch(world.state, host, BRIDGE), dhcp_server(world.state, host)
+        assert (view.addresses, view.ports, server.leases) == (("169.254.0.1/16",), {}, ())
+        assert guests_reach(world.state, host).address == "169.254.0.1"
+    assert warnings(world.state) == []
+
+
+def test_guests_on_two_hosts_are_no_network_that_fell_apart(world, hosts, himn):
+    for host in hosts:
+        world.running(himn, on=host)
+    assert warnings(world.state) == []
 
 
 def test_its_keys_say_what_guests_are_told(world, hosts, himn):

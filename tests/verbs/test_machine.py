@@ -12,9 +12,9 @@ from xenet.model.change import GROWING, Draft
 from xenet.model.classes import STORED
 from xenet.model.derived import VLAN, Bond
 from xenet.model.errors import Failure
-from xenet.model.hidden import BondLinks, HostFacts, Lease, Operation
+from xenet.model.hidden import Attachment, BondLinks, HostFacts, Lease, Operation
 from xenet.model.host import Host
-from xenet.model.invariants import violations, warnings
+from xenet.model.invariants import homes_of, violations, warnings
 from xenet.model.network import Network
 from xenet.model.pif import PIF, primary_address
 from xenet.model.state import PoolState, state_of
@@ -28,7 +28,7 @@ from xenet.verbs.call import Outcome
 HOSTS = {"a": ("eth0", "eth1", "eth2"), "b": ("eth0",)}
 """One network that both hosts reach, two that only the first does, so that two moves of its management can meet."""
 pick = st.integers(0, 59)
-MOST = 6
+MOST = 7
 """Records of a class beyond which none are made, so that calls meet."""
 
 
@@ -45,6 +45,8 @@ def check(state: PoolState, *, whole: bool = True) -> None:
         assert warnings(state) == []
     check_management(state)
     check_sizes(state)
+    check_guest_addresses(state)
+    check_attachments(state)
     draft = Draft(state)
     for cls in (VM, VIF):
         for record in state.all(cls):
@@ -67,6 +69,24 @@ def check_sizes(state: PoolState) -> None:
     for vlan in state.all(VLAN):
         upper = state.find(PIF, vlan.untagged_PIF)
         assert upper is None or not upper.plugged or upper.MTU <= state.get(PIF, vlan.tagged_PIF).MTU
+
+
+def check_guest_addresses(state: PoolState) -> None:
+    """No two VIFs have one address, and each that a VIF has is the network's to tell."""
+    leases = {vif.ref: vif.lease for vif in state.all(VIF) if vif.lease}
+    assert len(set(leases.values())) == len(leases)
+    assert {ref: ip for network in state.all(Network) for ref, ip in network.assigned_ips.items()} == leases
+
+
+def check_attachments(state: PoolState) -> None:
+    """Of internal networks alone; one that persists is on every host that uses it. What is on its way may come back on what is not there."""
+    if state.count(Operation):
+        return
+    for attachment in state.all(Attachment):
+        assert not state.refs_where("PIF", "network", attachment.network)
+    for network in state.all(Network):
+        if "persist" in network.other_config and not state.refs_where("PIF", "network", network.ref):
+            assert homes_of(state, network) <= {each.host for each in state.where(Attachment, "network", network.ref)}
 
 
 class Hosts(RuleBasedStateMachine):
@@ -97,6 +117,15 @@ class Hosts(RuleBasedStateMachine):
     @rule(n=pick, m=pick)
     def attach(self, n: int, m: int) -> None:
         self.attempt("network.attach", self.any(Network, n), self.any(Host, m))
+
+    @rule(n=pick, m=pick, verb=st.sampled_from(["attach_for_vm", "detach_for_vm"]))
+    def attach_for_vm(self, n: int, m: int, verb: str) -> None:
+        self.attempt(f"network.{verb}", self.any(Host, m), self.any(VM, n))
+
+    @rule(n=pick, persist=st.booleans())
+    def persist(self, n: int, persist: bool) -> None:
+        more = ("persist", "true") if persist else ("persist",)
+        self.attempt(f"network.{'add_to' if persist else 'remove_from'}_other_config", self.any(Network, n), *more)
 
     @rule(n=pick, mode=st.sampled_from(["locked", "unlocked", "disabled", "network_default"]))
     def lock_vif(self, n: int, mode: str) -> None:

@@ -1,4 +1,4 @@
-"""host.reset_networking and what comes after it; host.set_hostname_live; network.attach."""
+"""host.reset_networking and what comes after it; host.set_hostname_live."""
 
 import pytest
 
@@ -103,17 +103,3 @@ def test_names_that_a_host_cannot_have(world, host, name, reason):
 def test_a_host_is_renamed(world, host):
     world.call("host.set_hostname_live", host, "Rack-7.example")
     assert (world.get(Host, host).hostname, world.get(Host, host).name_label) == ("Rack-7.example", "a")
-
-
-def test_attach(world, host):
-    pif, network = world.pif(host, world.external(1)), world.external(1)
-    world.call("PIF.unplug", pif)
-    world.call("network.attach", network, host)
-    assert world.get(PIF, pif).currently_attached is True
-    assert world.start("network.attach", world.network(), host).operation is None, "it is there with its first VIF"
-    unmanaged = world.network(managed=False, bridge="br9")
-    assert world.refusal("network.attach", unmanaged, host) == ["BRIDGE_NOT_AVAILABLE", "br9"]
-    other = world.host("bb", "eth0")
-    assert world.refusal("network.attach", network, other) == ["HOST_CANNOT_ATTACH_NETWORK", other, network]
-    world.leave(host)
-    assert world.refusal("network.attach", network, host) == ["HOST_OFFLINE", host]

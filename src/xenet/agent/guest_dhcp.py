@@ -28,6 +28,7 @@ class GuestDHCP:
         self._wanted: DHCPServer | None = None
         self._task: asyncio.Task[None] | None = None
         self._process: asyncio.subprocess.Process | None = None
+        self._said = ""
 
     def follow(self, wanted: DHCPServer | None) -> None:
         """Have a server as wanted, None: none. One that is at work is only told of other clients."""
@@ -41,7 +42,7 @@ class GuestDHCP:
             return
         if self._task:
             self._task.cancel()
-        self._task = asyncio.create_task(self._keep(wanted, self._task)) if wanted else None
+        self._task = asyncio.create_task(self._keep(wanted, self._task))
 
     async def close(self) -> None:
         if self._task:
@@ -52,22 +53,32 @@ class GuestDHCP:
         if self._process and self._process.returncode is None:
             self._process.send_signal(number)
 
-    async def _keep(self, server: DHCPServer, before: "asyncio.Task[None] | None") -> None:
+    async def _keep(self, server: DHCPServer | None, before: "asyncio.Task[None] | None") -> None:
         """Run it, and again should it end; after the one before has ended, whose port it needs."""
         if before:
             await asyncio.gather(before, return_exceptions=True)
-        while True:
+        while server:
             try:
-                await self._run(command(server, self._hosts, self._leases))
+                self._say(await self._run(command(server, self._hosts, self._leases)))
             except OSError as error:
-                log.warning("no DHCP server for guests: %s", error)
+                self._say(str(error))
             await asyncio.sleep(AGAIN)
 
-    async def _run(self, argv: list[str]) -> None:
+    def _say(self, text: str) -> None:
+        """Why there is no server, once: it may stay away for long."""
+        if text and text != self._said:
+            log.warning("no DHCP server for guests: %s", text)
+            self._said = text
+
+    async def _run(self, argv: list[str]) -> str:
+        """What it had to complain of, when it has ended."""
         nothing = asyncio.subprocess.DEVNULL
-        process = self._process = await asyncio.create_subprocess_exec(*argv, stdin=nothing, stdout=nothing, stderr=nothing)
+        process = self._process = await asyncio.create_subprocess_exec(*argv, stdin=nothing, stdout=nothing, stderr=asyncio.subprocess.PIPE)
+        assert process.stderr is not None
         try:
+            said = await process.stderr.read()
             await process.wait()
+            return said.decode(errors="replace").strip()
         finally:
             if process.returncode is None:
                 process.send_signal(signal.SIGTERM)

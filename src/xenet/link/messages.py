@@ -7,7 +7,7 @@ import msgspec
 from xenet.model.hidden import NIC, BondLinks, Edit, ForeignBridge, Heard, Lease
 from xenet.model.types import Ref
 
-REPLICATED = frozenset({"pool", "host", "host_facts", "network", "PIF", "Bond", "VLAN", "tunnel", "VIF", "VM"})
+REPLICATED = frozenset({"pool", "host", "host_facts", "network", "attachment", "PIF", "Bond", "VLAN", "tunnel", "VIF", "VM"})
 """The classes whose records a host needs to know. Credentials, sessions and tasks never leave the server."""
 
 

@@ -170,6 +170,16 @@ class HostFacts(Record, frozen=True, kw_only=True):
     """NICs that `PIF.forget` left unmanaged: never adopted again by a restart."""
 
 
+class Attachment(Record, frozen=True, kw_only=True):
+    """A host has a network's switch though it has no PIF on the network and maybe no VIF: network.attach asked for it, or it stays because
+    of other_config:persist."""
+
+    xenapi = "attachment"
+
+    network: Hidden[NetworkRef]
+    host: Hidden[HostRef]
+
+
 class Credential(Record, frozen=True, kw_only=True):
     """The hash of a user's password (argon2id); never sent to a host."""
 

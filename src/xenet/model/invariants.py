@@ -11,6 +11,7 @@ from xenet.model.classes import STORED
 from xenet.model.declare import APIType, stored_fields
 from xenet.model.derived import Bond
 from xenet.model.hidden import Operation
+from xenet.model.himn import is_himn
 from xenet.model.network import Network
 from xenet.model.pif import PIF
 from xenet.model.pool import Pool
@@ -62,7 +63,7 @@ def operations_lock_their_objects(state: PoolState) -> Iterator[str]:
     """A record's current_operations name the task of the operation that holds it, and every operation shows on its records."""
     held = {(op.task, ref) for op in state.all(Operation) for ref in op.objects}
     # Of a host only its facts are held, which have its reference.
-    lockable: dict[Ref, Any] = {record.ref: record for cls in (VM, VIF) for record in state.all(cls)}
+    lockable: dict[Ref, Any] = {record.ref: record for cls in (VM, VIF, Network) for record in state.all(cls)}
     shown = {(Ref(task), ref) for ref, record in lockable.items() for task in record.current_operations}
     for task, ref in shown - held:
         yield f"{ref}: current_operations name task {task}, of which no operation holds this record"
@@ -158,7 +159,7 @@ def _plugged(value: bool) -> str:
 def pifs_carry_their_vifs(state: PoolState) -> Iterator[str]:
     """Where a VIF is plugged, the host's PIF on that network is plugged too."""
     for network in state.all(Network):
-        homes = _homes(state, network)
+        homes = homes_of(state, network)
         for pif in state.where(PIF, "network", network.ref):
             if pif.host in homes and pif.managed and not pif.plugged:
                 yield f"{_name(network)}: in use on {pif.host}, whose PIF is not plugged"
@@ -189,16 +190,16 @@ def _wrong_with(state: PoolState, bond: Bond, slave: PIF) -> Iterator[str]:
 def networks_are_whole(state: PoolState) -> Iterator[str]:
     """A network that has PIFs is in use only where it has one; one without is in use on one host, unless it says that it is shared."""
     for network in state.all(Network):
-        homes = _homes(state, network)
+        homes = homes_of(state, network)
         pifs = {pif.host for pif in state.where(PIF, "network", network.ref)}
-        shared = not network.managed or network.other_config.get("assume_network_is_shared") == "true"
+        shared = not network.managed or is_himn(network) or network.other_config.get("assume_network_is_shared") == "true"
         for host in sorted(homes - pifs) if pifs else ():
             yield f"{_name(network)}: in use on {host}, which has no PIF on it"
         if not pifs and len(homes) > 1 and not shared:
             yield f"{_name(network)}: has no PIF, and is in use on {len(homes)} hosts"
 
 
-def _homes(state: PoolState, network: Network) -> set[Ref]:
+def homes_of(state: PoolState, network: Network) -> set[Ref]:
     """Where a network's plugged VIFs are."""
     plugged = [vif for vif in state.where(VIF, "network", network.ref) if vif.plugged]
     vms = (state.find(VM, vif.VM) for vif in plugged)

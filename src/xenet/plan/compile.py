@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 
 from xenet.model.derived import VLAN, Bond, Tunnel
 from xenet.model.guests import GuestKind, default_kind, kind_of, port_name
-from xenet.model.hidden import Edit
+from xenet.model.hidden import Attachment, Edit
 from xenet.model.himn import host_address, is_himn
 from xenet.model.network import Network
 from xenet.model.pif import PIF, device_name
@@ -31,7 +31,8 @@ def compile_host(state: PoolState, host: Ref) -> HostView:
 def compile_switch(state: PoolState, host: Ref, bridge: str) -> SwitchView | None:
     """The switch that this host must have by this name; None: none.
 
-    An external network's switch is there while its PIF is plugged, or that of a VLAN on it; an internal one's while a VIF is plugged here.
+    An external network's switch is there while its PIF is plugged, or that of a VLAN on it; an internal one's while a VIF is plugged here, or it is
+    attached.
     Of an unmanaged network's, which is somebody else's, the ports alone are wanted.
     """
     network = next(iter(state.where(Network, "bridge", bridge)), None)
@@ -42,7 +43,7 @@ def compile_switch(state: PoolState, host: Ref, bridge: str) -> SwitchView | Non
         return SwitchView(bridge, "", ports=ports, foreign=True) if ports else None
     pif = next((p for p in state.where(PIF, "network", network.ref) if p.host == host), None)
     if pif is None:
-        return _internal(network, ports) if ports else None
+        return _internal(network, ports) if ports or is_attached(state, network, host) else None
     vlan = state.find(VLAN, pif.VLAN_master_of)
     lower = state.find(PIF, vlan.tagged_PIF) if vlan else None
     if not pif.managed or (pif.VLAN >= 0 and lower is None) or not (pif.plugged or _carries(state, pif)):
@@ -66,6 +67,11 @@ def _internal(network: Network, ports: Mapping[str, PortView]) -> SwitchView:
     own = host_address(network) if is_himn(network) else ""
     addresses = (own,) if own else ()
     return SwitchView(network.bridge, network.uuid, mtu=network.MTU, ports=ports, addresses=addresses, ethtool=_told(network))
+
+
+def is_attached(state: PoolState, network: Network, host: Ref) -> bool:
+    """Whether a host shall have an internal network's switch without a VIF."""
+    return any(attachment.host == host for attachment in state.where(Attachment, "network", network.ref))
 
 
 def _told(network: Network) -> Settings:
@@ -172,6 +178,7 @@ _READ = {
         | {"other_config", "locking_mode", "ipv4_allowed", "ipv6_allowed"}
     ),
     "VM": frozenset({"running_on", "domid", "other_config", "born", "peer", "peer_domid", "handing_over"}),
+    "attachment": frozenset({"network", "host"}),
     "pool": frozenset({"other_config"}),
 }
 """The fields that a SwitchView is made of: an edit of any other field (operations come and go with every call) changes none."""
@@ -200,6 +207,8 @@ def _networks_of(state: PoolState, edit: Edit) -> Iterator[Ref]:
             yield edit.ref
         case "VIF":
             yield from (vif.network for vif in (state.find(VIF, edit.ref),) if vif)
+        case "attachment":
+            yield from (attachment.network for attachment in (state.find(Attachment, edit.ref),) if attachment)
         case "PIF":
             yield from _networks_beside(state, edit.ref)
         case "VLAN":

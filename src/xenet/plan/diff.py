@@ -114,7 +114,9 @@ def _take_down(want: SwitchView | None, have: SwitchView | None) -> Iterator[Ste
             yield RemoveRoute(object=have.network, reason="no PIF asks for it", bridge=have.bridge, route=route)
     for address in have.addresses:
         if want is None or address not in want.addresses:
-            yield RemoveAddress(object=have.network, reason="no PIF has it", device=have.bridge, address=address)
+            yield RemoveAddress(
+                object=have.network, reason="no PIF has it" if have.uplink else "the host has no address here", device=have.bridge, address=address
+            )
     if have.uplink and (want is None or want.uplink is None or (want.uplink.device, want.uplink.vlan) != (have.uplink.device, have.uplink.vlan)):
         device, made, slaves = have.uplink.device, have.uplink.made, have.uplink.bond.slaves if have.uplink.bond else ()
         yield DetachUplink(object=have.network, reason="its PIF is not plugged", bridge=have.bridge, device=device, made=made, slaves=slaves)
@@ -134,7 +136,9 @@ def _build(want: SwitchView, have: SwitchView | None, borrowed: Mapping[str, tup
         yield SetAdvertisements(object=want.network, reason=reason, bridge=want.bridge, advertisements=want.advertisements)
     for address in want.addresses:
         if have is None or address not in have.addresses:
-            yield AddAddress(object=want.network, reason="the PIF's address", bridge=want.bridge, address=address)
+            yield AddAddress(
+                object=want.network, reason="the PIF's address" if want.uplink else "the host's address here", bridge=want.bridge, address=address
+            )
     for route in want.routes:
         if have is None or route not in have.routes:
             yield AddRoute(object=want.network, reason="the PIF's gateway or the network's static route", bridge=want.bridge, route=route)

@@ -8,6 +8,7 @@ from xenet.model.state import PoolState
 from xenet.model.types import Ref
 from xenet.model.vif import VIF
 from xenet.model.vm import VM
+from xenet.plan.compile import is_attached
 from xenet.plan.reach import Reach
 
 
@@ -26,10 +27,10 @@ class DHCPServer(msgspec.Struct, frozen=True):
 
 
 def dhcp_server(state: PoolState, host: Ref) -> DHCPServer | None:
-    """None as long as no VIF is plugged into the network on this host."""
+    """None as long as the network is not there on this host."""
     network = _himn(state)
     leases = _leases(state, network, host) if network else ()
-    if network is None or not leases or not guest_range(network):
+    if network is None or not (leases or is_attached(state, network, host)) or not guest_range(network):
         return None
     said, net = network.other_config, subnet(network)
     return DHCPServer(
@@ -43,9 +44,9 @@ def dhcp_server(state: PoolState, host: Ref) -> DHCPServer | None:
 
 
 def guests_reach(state: PoolState, host: Ref) -> Reach | None:
-    """Where guests reach the host's API; None as long as none is there."""
+    """Where guests reach the host's API; None as long as the network is not there on this host."""
     network = _himn(state)
-    if network is None or not _leases(state, network, host) or not host_address(network):
+    if network is None or not host_address(network) or not (_vifs(state, network, host) or is_attached(state, network, host)):
         return None
     return Reach(network.uuid, BRIDGE, "", network.other_config["ip_begin"], "")
 
@@ -55,5 +56,8 @@ def _himn(state: PoolState) -> Network | None:
 
 
 def _leases(state: PoolState, network: Network, host: Ref) -> tuple[tuple[str, str], ...]:
-    vifs = (vif for vif in state.where(VIF, "network", network.ref) if vif.plugged and vif.lease)
-    return tuple(sorted((vif.MAC.lower(), vif.lease) for vif in vifs if state.get(VM, vif.VM).running_on == host))
+    return tuple(sorted((vif.MAC.lower(), vif.lease) for vif in _vifs(state, network, host) if vif.lease))
+
+
+def _vifs(state: PoolState, network: Network, host: Ref) -> list[VIF]:
+    return [vif for vif in state.where(VIF, "network", network.ref) if vif.plugged and state.get(VM, vif.VM).running_on == host]

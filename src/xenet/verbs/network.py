@@ -11,13 +11,13 @@ from xenet.model.network import Network, NetworkLockingMode, NetworkPurpose
 from xenet.model.pif import device_name
 from xenet.model.pool import Pool
 from xenet.model.state import PoolState
-from xenet.model.types import HostRef, NetworkRef, OfRecord, PIFRef, Ref, StrMap
+from xenet.model.types import NetworkRef, OfRecord, Ref, StrMap
 from xenet.model.vif import VIF
 from xenet.model.vm import VM
-from xenet.verbs.attach import check_live, find_pif, hosts_using, is_live, sees
+from xenet.verbs.allowed import check_unheld
+from xenet.verbs.attach import find_pif, hosts_using, is_live
 from xenet.verbs.call import Call, Outcome, Question, Work
 from xenet.verbs.generic import construct
-from xenet.verbs.pif import plug
 from xenet.verbs.registry import message
 
 BRIDGE_NAME_LIMIT = 15
@@ -34,8 +34,7 @@ def create(call: Call, record: Annotated[dict[str, Any], OfRecord("network")]) -
     bridge = network.bridge
     if bridge and not call.internal:
         check_bridge_name(call.state, bridge)
-    if not bridge:
-        bridge = take_bridge_name(work)
+    bridge = bridge or take_bridge_name(work)
     mtu = network.MTU if network.MTU > 0 else 1500
     work.put(network)
     return work.outcome(work.update(network, bridge=bridge, MTU=mtu).ref)
@@ -43,7 +42,14 @@ def create(call: Call, record: Annotated[dict[str, Any], OfRecord("network")]) -
 
 def check_bridge_name(state: PoolState, bridge: str) -> None:
     """Raises INVALID_VALUE ["bridge", name], BRIDGE_NAME_EXISTS [name]."""
-    if len(bridge) > BRIDGE_NAME_LIMIT or bridge.startswith(RESERVED_PREFIXES) or not _is_device_name(bridge):
+    if bridge.startswith(RESERVED_PREFIXES):
+        raise invalid_value("bridge", bridge)
+    check_device_name(state, bridge)
+
+
+def check_device_name(state: PoolState, bridge: str) -> None:
+    """The same for a bridge that a host or another pool has named."""
+    if len(bridge) > BRIDGE_NAME_LIMIT or not _is_device_name(bridge):
         raise invalid_value("bridge", bridge)
     if state.refs_where("network", "bridge", bridge):
         raise Failure("BRIDGE_NAME_EXISTS", bridge)
@@ -67,11 +73,20 @@ def take_bridge_name(work: Work) -> str:
     return f"xapi{number}"
 
 
+def count_bridge_name(work: Work, bridge: str) -> None:
+    """A name that came from elsewhere is never given again either."""
+    number = bridge.removeprefix("xapi")
+    for pool in work.state.all(Pool):
+        if bridge.startswith("xapi") and number.isdecimal() and int(number) >= pool.next_xapi:
+            work.update(pool, next_xapi=int(number) + 1)
+
+
 @message("network")
 def destroy(call: Call, self: NetworkRef) -> Outcome:
     """VIFs that are not attached go with the network, as in XenServer. What is on its way off the network may come back."""
     state = call.state
     network = state.get(Network, self)
+    check_unheld(state, network)
     vifs = state.where(VIF, "network", self)
     in_use = [vif.ref for vif in vifs if vif.currently_attached or vif.plugged or vif.current_operations]
     coming_back = [operation.objects[0] for operation in state.where(Operation, "keeps", self)]
@@ -88,20 +103,6 @@ def destroy(call: Call, self: NetworkRef) -> Outcome:
         work.delete(vif)
     work.delete(network)
     return work.outcome()
-
-
-@message("network", hidden=True)
-def attach(call: Call, network: NetworkRef, host: HostRef) -> Outcome:
-    """Have the network on a host: its PIF there is plugged, or applied anew. One without a PIF is there with its first VIF. Raises
-    HOST_OFFLINE [host], BRIDGE_NOT_AVAILABLE [bridge], HOST_CANNOT_ATTACH_NETWORK [host, network] and what PIF.plug raises."""
-    record = call.state.get(Network, network)
-    check_live(call.state, host)
-    if not record.managed:
-        raise Failure("BRIDGE_NOT_AVAILABLE", record.bridge)
-    if not sees(call.state, host, record):
-        raise Failure("HOST_CANNOT_ATTACH_NETWORK", host, network)
-    pif = find_pif(call.state, network, host)
-    return plug(call, PIFRef(pif.ref)) if pif else Work(call).outcome()
 
 
 @message("network")

@@ -1,4 +1,5 @@
-"""What follows from the rest of a draft: which operations are allowed, and who has which address on the host internal management network.
+"""What follows from the rest of a draft: which operations are allowed, where internal networks stay, and who has
+which address on the host internal management network.
 
 Every change ends with it, so no verb has to think of it.
 """
@@ -6,12 +7,14 @@ Every change ends with it, so no verb has to think of it.
 from ipaddress import IPv4Address
 
 from xenet.model.change import Draft
+from xenet.model.hidden import Operation
 from xenet.model.himn import BRIDGE, guest_range, is_himn
 from xenet.model.network import Network
 from xenet.model.state import PoolState
 from xenet.model.types import VIFRef
 from xenet.model.vif import VIF
 from xenet.verbs.allowed import refresh_allowed
+from xenet.verbs.attachments import follow_use
 
 
 def find_himn(state: PoolState) -> Network | None:
@@ -20,6 +23,7 @@ def find_himn(state: PoolState) -> Network | None:
 
 def settle(draft: Draft) -> None:
     refresh_allowed(draft)
+    follow_use(draft)
     vifs = [ref for cls, ref in draft.touched() if cls == "VIF"]
     himn = find_himn(draft.state) if vifs else None
     if himn is None:
@@ -41,8 +45,13 @@ def _lease(draft: Draft, himn: Network, vif: VIF) -> None:
 
 
 def _free(state: PoolState, himn: Network) -> str:
-    """The first address that no VIF has; empty where there is none left."""
-    taken = {vif.lease for vif in state.where(VIF, "network", himn.ref)}
+    """The first address that no VIF has, nor one that gets its own back if a call fails; empty where there is none left."""
+    taken = {vif.lease for vif in state.where(VIF, "network", himn.ref)} | _coming_back(state)
     first, last = guest_range(himn) or (IPv4Address(1), IPv4Address(0))
     numbers = range(int(first), int(last) + 1)
     return next((text for number in numbers if (text := str(IPv4Address(number))) not in taken), "")
+
+
+def _coming_back(state: PoolState) -> set[str]:
+    edits = (edit for operation in state.all(Operation) for edit in operation.undo if edit.cls == "VIF" and edit.after)
+    return {edit.after.get("lease", "") for edit in edits if edit.after}

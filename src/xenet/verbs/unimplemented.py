@@ -16,12 +16,7 @@ _INTERNAL = "for calls between XenServer's own hosts; xenet's hosts hear from th
 
 UNIMPLEMENTED: dict[str, dict[str, str]] = {
     "session": {"create_from_db_file": "there is no XenServer database file to read", "slave_login": _INTERNAL, "slave_local_login": _INTERNAL},
-    "network": {
-        "create_new_blob": _NO_BLOBS,
-        "pool_introduce": _POOL,
-        "attach_for_vm": _INTERNAL,
-        "detach_for_vm": _INTERNAL,
-    },
+    "network": {"create_new_blob": _NO_BLOBS},
     "PIF": {
         "pool_introduce": _POOL,
     },
