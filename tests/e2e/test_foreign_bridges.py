@@ -100,6 +100,29 @@ def test_a_bridge_that_is_not_there_comes_and_goes(site: tuple[Pool, Namespace])
     assert refusal(made.api.VM.start_on, no_bridge, made.host("host1"), False, False) == ["BRIDGE_NOT_AVAILABLE", "lab0"]
 
 
+def test_a_managed_network_takes_no_bridge_that_is_there(site: tuple[Pool, Namespace]) -> None:
+    made, host = site
+    host.ip("link", "add", "br-mine", "up", "type", "bridge")
+    network = str(made.api.network.create({"name_label": "of that name", "other_config": {}, "bridge": "br-mine"}))
+    vm = made.vm("vm", network)
+    until(lambda: refusal(made.api.network.attach, network, made.host("host1")) == ["BRIDGE_NAME_EXISTS", "br-mine"])
+    assert refusal(made.api.VM.start_on, vm, made.host("host1"), False, False) == ["BRIDGE_NAME_EXISTS", "br-mine"]
+    assert ports(host, "br-mine") == set()
+    host.ip("link", "del", "br-mine")
+    until(lambda: attaches(made, network))
+    made.start(vm, "host1")
+    (vif,) = made.api.VM.get_VIFs(vm)
+    assert ports(host, "br-mine") == {made.device(vif)}
+
+
+def attaches(made: Pool, network: str) -> bool:
+    try:
+        made.api.network.attach(network, made.host("host1"))
+    except XenAPI.Failure:
+        return False
+    return True
+
+
 def starts(made: Pool, vm: str) -> bool:
     try:
         made.api.VM.start_on(vm, made.host("host1"), False, False)

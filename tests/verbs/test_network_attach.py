@@ -85,6 +85,14 @@ def test_an_unmanaged_network_must_be_there(world, host):
     assert compile_host(world.state, host) == before
 
 
+def test_a_bridge_of_somebody_elses_is_not_taken(world, host):
+    network, vm = world.network(bridge="br9"), world.running(on=host)[0]
+    vif, facts = world.vif(vm, network), world.get(HostFacts, host)
+    world.state = world.state.with_record("host_facts", host, HostFacts(uuid=facts.uuid, host=host, bridges=(ForeignBridge("br9", 1500),)))
+    assert world.refusal("network.attach", network, host) == ["BRIDGE_NAME_EXISTS", "br9"]
+    assert world.refusal("VIF.plug", vif) == ["BRIDGE_NAME_EXISTS", "br9"]
+
+
 def test_persist_keeps_an_internal_network(world, host):
     network = world.network(other_config={"persist": "true"})
     assert not there(world, network, host)

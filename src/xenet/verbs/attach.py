@@ -12,7 +12,7 @@ from xenet.model.vif import VIF
 from xenet.model.vm import VM
 from xenet.verbs.allowed import check_unheld, check_unleft
 from xenet.verbs.call import Work
-from xenet.verbs.stack import find_foreign, want_plugged
+from xenet.verbs.stack import find_by_name, find_foreign, want_plugged
 
 
 def find_pif(state: PoolState, network: Ref, host: Ref) -> PIF | None:
@@ -94,14 +94,17 @@ def check_live(state: PoolState, host: Ref) -> None:
 
 
 def bring_up(work: Work, host: Ref, network: Network) -> None:
-    """Want the host's PIF on this network plugged. Raises BRIDGE_NOT_AVAILABLE [bridge] for an unmanaged network whose bridge nobody
-    has made there; CANNOT_PLUG_BOND_SLAVE [pif], OTHER_OPERATION_IN_PROGRESS, also while a PIF that goes off it here may yet come back."""
+    """Want the host's PIF on this network plugged. Raises BRIDGE_NOT_AVAILABLE [bridge] for an unmanaged network whose bridge nobody has made
+    there, BRIDGE_NAME_EXISTS [bridge] for an internal one whose bridge somebody has; CANNOT_PLUG_BOND_SLAVE [pif],
+    OTHER_OPERATION_IN_PROGRESS, also while a PIF that goes off it here may yet come back."""
     if not network.managed:
         if find_foreign(work.state, network, host) is None:
             raise Failure("BRIDGE_NOT_AVAILABLE", network.bridge)
         return
     pif = find_pif(work.state, network.ref, host)
     if pif is None:
+        if find_by_name(work.state, network.bridge, host):
+            raise Failure("BRIDGE_NAME_EXISTS", network.bridge)
         check_unleft(work.state, network, host)
         return
     if pif.bond_slave_of != NULL:

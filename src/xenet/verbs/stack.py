@@ -116,9 +116,13 @@ def _foreign_mtu(bridge: ForeignBridge, vif: VIF) -> int:
 
 def find_foreign(state: PoolState, network: Network, host: Ref) -> ForeignBridge | None:
     """The bridge that an unmanaged network has on a host, where somebody made one."""
+    return None if network.managed else find_by_name(state, network.bridge, host)
+
+
+def find_by_name(state: PoolState, name: str, host: Ref) -> ForeignBridge | None:
+    """A bridge of a host that is none of xenet's."""
     facts = state.find(HostFacts, host)
-    bridges = facts.bridges if facts and not network.managed else ()
-    return next((bridge for bridge in bridges if bridge.name == network.bridge), None)
+    return next((bridge for bridge in facts.bridges if bridge.name == name), None) if facts else None
 
 
 def tunnelled_mtu(state: PoolState, network: Network) -> int:

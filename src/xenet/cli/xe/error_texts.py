@@ -7,7 +7,7 @@ Text = tuple[str, str]
 
 _NETWORK: Mapping[str, Text] = {
     "ADDRESS_VIOLATES_LOCKING_CONSTRAINT": ("The address is not among those that the VIF is locked to.", "address"),
-    "BRIDGE_NAME_EXISTS": ("Another network has this bridge already.", "bridge"),
+    "BRIDGE_NAME_EXISTS": ("This bridge exists already; if it is yours and a network shall use it, make the network with managed=false.", "bridge"),
     "BRIDGE_NOT_AVAILABLE": ("The bridge of this unmanaged network does not exist on the host.", "bridge"),
     "CANNOT_DESTROY_SYSTEM_NETWORK": ("A network that the system itself uses cannot be destroyed.", "network"),
     "COULD_NOT_UPDATE_IGMP_SNOOPING_EVERYWHERE": ("IGMP snooping could not be changed on every network.", ""),
