@@ -290,7 +290,12 @@ class Pool(Hosts):
         verbs = [verb for verb in self.allowed(VM, vm) if verb != "destroy"] or ["start", "hard_shutdown", "clean_reboot"]
         verb = verbs[k % len(verbs)]
         host = self.any(Host, m)
-        more: dict[str, tuple[Any, ...]] = {"start": (False, False), "start_on": (host, False, False), "pool_migrate": (host, {})}
+        more: dict[str, tuple[Any, ...]] = {
+            "start": (False, False),
+            "start_on": (host, False, False),
+            "pool_migrate": (host, {}),
+            "migrate_send": ({"host": host}, True, {}, {}, {}),
+        }
         self.attempt(f"VM.{verb}", vm, *more.get(verb, ()))
 
     @rule(n=pick, m=pick)
