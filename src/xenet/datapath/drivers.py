@@ -75,7 +75,8 @@ class Drivers:
         """Make a device as asked for, as far as it can. Raises NetlinkError where it is gone."""
         if not asked or not self._ready():
             return
-        different = {word: value for word, value in asked.items() if self.seen(link, asked)[word] != value}
+        now = self.seen(link, asked)
+        different = {word: value for word, value in asked.items() if now[word] != value}
         offloads = {word: value for word, value in different.items() if word in OFFLOADS}
         modes = {word: value for word, value in different.items() if word in LINK}
         if offloads:
