@@ -101,6 +101,9 @@ def kernel_image() -> Path:
     return image
 
 
+NICS = " ".join(f"-netdev hubport,id=cable{n},hubid=0 -device e1000,netdev=cable{n}" for n in range(2))
+"""Two NICs with a driver of their own and a cable between them; the machine loads e1000 when a test asks for it."""
+
 # --- one run --------------------------------------------------------------------------------------------------------
 
 
@@ -121,7 +124,7 @@ def boot_command(out: Path, selection: list[str]) -> list[str]:
     busybox = unpacked("busybox-static") / "bin" / "busybox"
     # fmt: off
     return ["vng", "--run", str(kernel_image()), "--busybox", str(busybox), "--disable-kvm", "--user", "root", "--cpus", "2", "--memory", "1G",
-            f"--rwdir={out}", "--verbose", "--", inner_command(out, selection)]
+            f"--rwdir={out}", "--verbose", f"--qemu-opts={NICS}", "--", inner_command(out, selection)]
     # fmt: on
 
 

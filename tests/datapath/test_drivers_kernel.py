@@ -10,7 +10,7 @@ from msgspec import structs
 from tests.datapath.bridge_host import Host, create, external, hosts, needs_tap, port, switch
 from tests.netns import namespaces
 from xenet.datapath.drivers import Drivers
-from xenet.datapath.ethtool import NAMES
+from xenet.datapath.ethtool import NAMES, same_modes
 from xenet.datapath.kernel import Kernel
 from xenet.plan.ethtool import asked_of, settings_of
 from xenet.plan.view import SwitchView, UplinkView
@@ -136,6 +136,14 @@ def test_a_link_is_set(host: Host) -> None:
     assert seen(host)["nic0"] == {"speed": "10", "duplex": "half"}
     host.reach(wanted)
     assert "Speed: 100Mb/s" in host.ns.command("ethtool", "nic0")
+
+
+def test_masks_of_speeds_that_are_the_same() -> None:
+    """Autoneg, the kind of plug and pauses are told with the speeds, whether somebody asked or not (e1000 does so)."""
+    assert same_modes("0x20", "0xe0")
+    assert same_modes("0x20", "0x60e0")
+    assert not same_modes("0x20", "0xe1")
+    assert not same_modes("0x20", "0xc0")
 
 
 def test_every_word_names_features_that_the_kernel_has() -> None:

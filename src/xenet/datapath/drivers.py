@@ -22,6 +22,7 @@ from xenet.datapath.ethtool import (
     parse_features,
     parse_link_modes,
     parse_names,
+    same_modes,
     set_features,
     set_link_modes,
 )
@@ -107,7 +108,8 @@ class Drivers:
         if self._unable.get(index, {}).get(word) == asked:
             return asked
         if word in LINK:
-            return self._link(index).get(word, asked)
+            now = self._link(index).get(word, asked)
+            return asked if word == "advertise" and same_modes(now, asked) else now
         features, mask = self._features_of(index), self._masks.get(word, 0)
         if not mask & features.changeable:
             return asked

@@ -29,6 +29,8 @@ _START = 20
 """Where attributes begin: after struct nlmsghdr and struct genlmsghdr."""
 _UNKNOWN = 0xFFFF_FFFF
 _DUPLEXES = ("half", "full")
+_NO_SPEEDS = sum(1 << bit for bit in (6, 7, 8, 9, 10, 11, 13, 14, 16, 49, 50, 51, 74))
+"""Bits of a link's modes that are none: how the cable is plugged, pauses, error correction. Drivers set these by themselves."""
 
 NAMES: Mapping[str, tuple[str, ...]] = {
     "rx": ("rx-checksum",),
@@ -112,6 +114,11 @@ def parse_link_modes(message: bytes) -> Settings:
         "advertise": hex(_bits(said[_OURS])) if _OURS in said else "",
     }
     return {word: value for word, value in found.items() if value}
+
+
+def same_modes(one: str, other: str) -> bool:
+    """Whether two masks of `advertise` offer the same speeds."""
+    return not (int(one, 16) ^ int(other, 16)) & ~_NO_SPEEDS
 
 
 def set_link_modes(family: int, index: int, settings: Settings) -> Request:
