@@ -5,6 +5,7 @@ from typing import Any
 
 import msgspec
 
+from xenet.datapath.links import SWITCHES
 from xenet.datapath.mark import words
 from xenet.lab import operate, process
 from xenet.lab.run import Run
@@ -102,7 +103,7 @@ def _up_links(links: Iterable[dict[str, Any]]) -> set[str]:
 
 
 def _observe_host(run: Run, host: Host, guests: list[operate.Guest]) -> HostPicture:
-    links = operate.ip_json(run.namespace(host.name).pid, "address", "show")
+    links = _with_members(run, host, operate.ip_json(run.namespace(host.name).pid, "address", "show"))
     its = {guest.vm: guest for guest in guests}
     addresses = {guest.vm: operate.addresses(guest.namespace) for guest in guests}
     aliases = {link["ifname"]: words(link.get("ifalias", "")) for link in links}
@@ -112,10 +113,29 @@ def _observe_host(run: Run, host: Host, guests: list[operate.Guest]) -> HostPict
         guest, index = its.get(aliases[device].get("vm", "")), device.rpartition(".")[2]
         return None if guest is None else Port(guest.name, f"eth{index}", next(iter(addresses[guest.vm].get(f"eth{index}", [])), ""))
 
-    bridges = tuple(bridge_of(link, links, nics, port) for link in links if link.get("linkinfo", {}).get("info_kind") == "bridge")
+    bridges = tuple(bridge_of(link, links, nics, port) for link in links if _is_switch(link))
     shown = {port.guest for bridge in bridges for port in bridge.ports}
     idle = tuple(guest.name for guest in guests if guest.name not in shown)
     return HostPicture(host.name, nics, bridges, idle, process.is_running(run.process(host.name)))
+
+
+def _is_switch(link: dict[str, Any]) -> bool:
+    kind = link.get("linkinfo", {}).get("info_kind", "")
+    return kind == "bridge" or (kind in SWITCHES and "network" in words(link.get("ifalias", "")))
+
+
+def _with_members(run: Run, host: Host, links: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """On Open vSwitch a port has no master: its database says which switch has it. Where that does not answer, nothing is shown on it."""
+    socket = run.directory / host.name / "openvswitch" / "db.sock"
+    if not socket.exists():
+        return links
+    from xenet.datapath.openvswitch.members import find_members
+
+    try:
+        members = find_members(socket)
+    except OSError:
+        return links
+    return [{**link, "master": members[link["ifname"]]} if link["ifname"] in members else link for link in links]
 
 
 def _slaves(device: str, links: list[dict[str, Any]]) -> list[str]:
