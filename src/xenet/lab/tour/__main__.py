@@ -3,7 +3,7 @@
 import os
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from types import FrameType
 
 from rich.console import Console
@@ -39,22 +39,50 @@ HOSTS, NICS, VMS = 2, 3, 5
 
 def tour(console: Console) -> int:
     """The exit status."""
+    first = play(console, Options(), range(1, len(STEPS) + 1))
+    stages, left = [first], first.skipped
+    if left and has_openvswitch():
+        console.print("\n[bold]What this kernel lacks, Open vSwitch has: the same steps on it[/]\n")
+        stages.append(play(console, Options(datapath="openvswitch"), left))
+        left = stages[-1].skipped
+    played = sum(callable(step) for step in STEPS)
+    passed = f"all {played} steps" + (f", but for what this kernel lacks of {_steps(left)}" if left else "")
+    failed = [step for stage in stages for step in stage.failed]
+    console.print(f"[bold green]✓ {passed}[/]" if not failed else f"[bold red]✗ {', '.join(failed)}[/]")
+    return 1 if failed else 0
+
+
+def _steps(numbers: Iterable[int]) -> str:
+    return " and ".join(f"step {number}" for number in numbers)
+
+
+def has_openvswitch() -> bool:
+    from xenet.datapath.openvswitch.programs import NoOpenVSwitch, find_programs
+
+    try:
+        find_programs()
+    except NoOpenVSwitch:
+        return False
+    return True
+
+
+def play(console: Console, options: Options, numbers: Iterable[int]) -> Stage:
+    """These steps, in a lab of their own."""
     lab, run = default_lab(HOSTS, NICS, VMS), find_run(f"tour-{os.getpid()}")
-    console.print(f"[bold cyan]$ xenet lab up --hosts {HOSTS} --nics {NICS} --vms {VMS}[/]")
+    datapath = f" --datapath {options.datapath}" if options.datapath != "auto" else ""
+    console.print(f"[bold cyan]$ xenet lab up --hosts {HOSTS} --nics {NICS} --vms {VMS}{datapath}[/]")
     with making(run):
-        console.print(up(run, lab, Options(), lambda _: None), soft_wrap=True)
-        stage = Stage(run, lab, console)
-        for number, step in enumerate(STEPS, 1):
+        console.print(up(run, lab, options, lambda _: None), soft_wrap=True)
+        stage = Stage(run, lab, console, options.datapath == "openvswitch")
+        for number in numbers:
+            step = STEPS[number - 1]
             if isinstance(step, str):
                 console.print(f"\n[dim]{number}. {step}[/]")
             else:
                 stage.play(number, step)
         console.print("\n[bold cyan]$ xenet lab down[/]")
         down(run)
-    played = sum(callable(step) for step in STEPS)
-    passed = f"all {played} steps" + (f", but for what this kernel lacks of {' and '.join(stage.skipped)}" if stage.skipped else "")
-    console.print(f"[bold green]✓ {passed}[/]" if not stage.failed else f"[bold red]✗ {', '.join(stage.failed)}[/]")
-    return 1 if stage.failed else 0
+    return stage
 
 
 def main() -> None:

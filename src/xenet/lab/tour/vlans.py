@@ -45,18 +45,21 @@ def _on_every_host(stage: Stage, name: str, below: str, tag: int) -> tuple[str, 
 
 
 def _devices_are_there(stage: Stage, network: str) -> None:
-    bridge, device = stage.xe("network-param-get", f"uuid={network}", "param-name=bridge"), f"eth1.{TAG}"
-    stage.show(stage.within("host1", "ip", "-br", "link", "show", "master", bridge))
+    bridge = stage.xe("network-param-get", f"uuid={network}", "param-name=bridge")
+    devices = [bridge] if stage.on_openvswitch else [f"eth1.{TAG}", bridge]
+    stage.show(stage.within("host1", "ip", "-br", "link", "show", *([] if stage.on_openvswitch else ["master"]), bridge))
     for host in stage.lab.hosts:
         links = stage.links(host.name)
-        both = [links.get(name, {}) for name in (device, bridge)]
+        found = [links.get(name, {}) for name in devices]
         stage.check(
-            f"{host.name}: {device} and {bridge} are there, up, with eth1's MAC",
-            all(link.get("address") == host.nics[1].mac and "UP" in str(link.get("flags")) for link in both),
+            f"{host.name}: {' and '.join(devices)}: there, up, with eth1's MAC",
+            all(link.get("address") == host.nics[1].mac and "UP" in str(link.get("flags")) for link in found),
         )
 
 
 def _gone_again(stage: Stage, networks: dict[str, list[str]], devices: tuple[str, ...]) -> None:
+    if stage.on_openvswitch:
+        devices = tuple(stage.xe("network-param-get", f"uuid={network}", "param-name=bridge") for network in networks)
     for network, pifs in networks.items():
         for pif in pifs:
             stage.xe("vlan-destroy", f"uuid={pif}")
