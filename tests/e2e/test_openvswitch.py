@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -75,3 +76,37 @@ def test_kill_9_of_agent_and_daemons_changes_nothing_for_long(lab):
     until(lambda: lab.pings() == (12, 12), 30)
     kill(folder / "ovs-vswitchd.pid")
     until(lambda: lab.pings() == (12, 12), 30)
+
+
+def test_a_host_changes_its_backend_under_running_vms_and_nothing_is_left(lab):
+    def has(*devices: str) -> bool:
+        return set(devices) <= {link["ifname"] for link in json.loads(lab("lab", "exec", "host2", "--", "ip", "-j", "link"))}
+
+    vif = lab.xe("vif-list", "vm-name-label=vm2", "--minimal")
+    lab.xe("vif-param-set", f"uuid={vif}", "qos_algorithm_type=ratelimit", "qos_algorithm_params:kbps=100000")
+    lab.xe("vif-param-set", f"uuid={vif}", "locking-mode=locked", "ipv4-allowed=10.0.0.102")
+    for backend, there, gone in (("bridge", "ifb", "ovs-netdev"), ("openvswitch", "ovs-netdev", "ifb")):
+        assert lab(backend, "--host", "host2", program="xe-switch-network-backend") == f"host2: {backend}"
+        assert lab.pings() == (12, 12)
+        assert lab("drift") == lab("plan") == ""
+        device = there if there == "ovs-netdev" else f"{there}{domid(lab, vif)}.0"
+        until(partial(has, device))
+        until(partial(lacks, lab, gone))
+        assert f"network_backend: {backend}" in lab.xe("host-param-list", f"uuid={lab.xe('host-list', 'name-label=host2', '--minimal')}")
+    os.kill(int((lab.folder / "processes" / "host2" / "pid").read_text()), signal.SIGKILL)
+    lab("lab", "revive")
+    assert lab.pings() == (12, 12)
+    assert lab("drift") == ""
+
+
+def lacks(lab: LabOf, prefix: str) -> bool:
+    return not any(link["ifname"].startswith(prefix) for link in links(lab))
+
+
+def links(lab: LabOf) -> list[dict]:
+    found: list[dict] = json.loads(lab("lab", "exec", "host2", "--", "ip", "-j", "link"))
+    return found
+
+
+def domid(lab: LabOf, vif: str) -> str:
+    return lab.xe("vm-param-get", f"uuid={lab.xe('vif-param-get', f'uuid={vif}', 'param-name=vm-uuid')}", "param-name=dom-id")

@@ -44,7 +44,7 @@ def test_a_claim_that_does_not_hold_makes_its_step_fail_and_the_tour_go_on() -> 
     for number, step in enumerate((good, bad, broken, lacking, good), 1):
         stage.play(number, step)
     assert stage.failed == ["step 2", "step 3"]
-    assert stage.skipped == ["step 4"]
+    assert stage.skipped == [4]
     said = out.getvalue()
     assert "1. All is [well]" in said
     assert said.count("✓ two and two is four") == 2
@@ -60,10 +60,10 @@ def test_the_tour_passes_and_leaves_nothing(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
     assert "✗" not in done.stdout
     headings = re.findall(r"^(\d+)\. (.*)$", done.stdout, re.MULTILINE)
-    assert [int(number) for number, _ in headings] == list(range(1, 11))
     lacks = {5: vlans.find_lack(), 6: bonds.find_lack(), 7: vlans.find_lack()}
-    skipped = " and ".join(f"step {number}" for number, lack in lacks.items() if lack)
-    assert "✓ all 10 steps" + (f", but for what this kernel lacks of {skipped}\n" if skipped else "\n") in done.stdout
+    again = [number for number, lack in lacks.items() if lack]
+    assert [int(number) for number, _ in headings] == [*range(1, 11), *again], "what the kernel lacks is played on Open vSwitch"
+    assert "✓ all 10 steps\n" in done.stdout
     for lack in filter(None, lacks.values()):
         assert f"skipped: {lack}" in done.stdout
     assert "$ xe vif-plug uuid=$vm1_1" in done.stdout, "commands are shown as a shell would take them"

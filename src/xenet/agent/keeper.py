@@ -41,6 +41,8 @@ class Keeper:
         self._announce = announce
         self.failures: dict[str, str] = {}
         """What is not as wanted now: uuid of the object -> why."""
+        self.standing: dict[str, str] = {}
+        """The same of what no step can mend."""
         self._switches: dict[str, SwitchView] = {}
         self._guests: dict[str, GuestView] = {}
         self._bridges: set[str] = set()

@@ -259,7 +259,8 @@ class Loop:
     def _now(self) -> Report:
         """The host as it is, in full."""
         keeper, given = self.keeper, self.given
-        failures = {**keeper.failures, **self.guard.failures(), **self.door.failures, **self.himn.door.failures, **given.failures()}
+        doors = {**self.door.failures, **self.himn.door.failures}
+        failures = {**keeper.failures, **keeper.standing, **self.guard.failures(), **doors, **given.failures()}
         pending = tuple(sorted(given.waiting() | self.guard.waiting() | self.moves.waiting()))
         bonds, bridges = tuple(keeper.datapath.bonds()), tuple(keeper.datapath.bridges())
         leases = (given.leases(), given.leases6())

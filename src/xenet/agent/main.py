@@ -11,10 +11,12 @@ import uuid
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
+from typing import cast
 
 import msgspec
 
 from xenet.agent.arp import gateway_answers
+from xenet.agent.backend import Backend
 from xenet.agent.keeper import Keeper
 from xenet.agent.loop import Loop
 from xenet.agent.moves import Moves
@@ -24,7 +26,6 @@ from xenet.agent.resolver import ResolvConf
 from xenet.agent.takeover import Checkpoint, InUse, check_nics, give_back, note
 from xenet.datapath.announcement import announce
 from xenet.datapath.base import Datapath
-from xenet.datapath.bridge import BridgeDatapath
 from xenet.guests import held
 from xenet.guests.base import FakeGuests, Guests
 from xenet.guests.namespace import NamespaceGuests
@@ -86,20 +87,15 @@ def host_uuid(state: Path) -> str:
     return path.read_text().strip()
 
 
-def open_host(settings: Settings, replica: Replica) -> tuple[Datapath, Guests, str]:
-    """The datapath and the guests of this host, and the datapath's name as software_version:network_backend has it."""
+def open_host(settings: Settings, replica: Replica) -> tuple[Datapath, Guests, Backend | None]:
+    """The datapath and the guests of this host; the first is a Backend where it can become another one."""
     if settings.datapath == "fake":
         from xenet.datapath.fake import FakeDatapath
 
-        return FakeDatapath(nics=fake_nics(settings.nics)), FakeGuests(), "bridge"
+        return FakeDatapath(nics=fake_nics(settings.nics)), FakeGuests(), None
     guests = NamespaceGuests(guest_folder(settings), replica.neighbours)
-    if settings.datapath == "openvswitch":
-        from xenet.datapath.openvswitch.backend import OpenVSwitchDatapath
-        from xenet.datapath.openvswitch.place import find_place
-
-        place = find_place(settings.state / "openvswitch", in_namespace=bool(settings.netns))
-        return OpenVSwitchDatapath(guests.netns, place), guests, "openvswitch"
-    return BridgeDatapath(guests.netns), guests, "bridge"
+    backend = Backend(settings.state, settings.datapath, guests.netns, bool(settings.netns))
+    return cast("Datapath", backend), guests, backend
 
 
 def guest_folder(settings: Settings) -> Path:
@@ -129,7 +125,7 @@ def prepare(settings: Settings, datapath: Datapath) -> Checkpoint:
     return checkpoint
 
 
-def hello_of(settings: Settings, identity: str, backend: str, checkpoint: Checkpoint, nics: tuple[NIC, ...]) -> Hello:
+def hello_of(settings: Settings, identity: str, backend: Backend | None, checkpoint: Checkpoint, nics: tuple[NIC, ...]) -> Hello:
     """The agent's first word: a NIC taken over is told with the addresses that it brought, wherever they are by now."""
     brought = {nic.device: nic for nic in checkpoint.load()}
     told = tuple(
@@ -138,10 +134,10 @@ def hello_of(settings: Settings, identity: str, backend: str, checkpoint: Checkp
         else msgspec.structs.replace(nic, addresses=(), gateway="")
         for nic in nics
     )
-    return Hello(identity, settings.name, backend, settings.guests, told, place_of(settings))
+    return Hello(identity, settings.name, backend.name if backend else "bridge", settings.guests, told, place_of(settings))
 
 
-async def serve(settings: Settings, replica: Replica, datapath: Datapath, guests: Guests, backend: str, checkpoint: Checkpoint) -> None:
+async def serve(settings: Settings, replica: Replica, datapath: Datapath, guests: Guests, backend: Backend | None, checkpoint: Checkpoint) -> None:
     """Run until SIGTERM or SIGINT. Raises InUse when a take-over had to be given back."""
     moves = Moves(replica, guests.netns)
     keeper = Keeper(replica, datapath, guests, settings.nics, moves.announce)
@@ -150,6 +146,9 @@ async def serve(settings: Settings, replica: Replica, datapath: Datapath, guests
     notes = (HandsOff(settings.state / "hands-off.json").note, ResolvConf(settings.state / "resolv.conf", settings.resolv_conf).follow)
 
     def heard(replica: Replica) -> None:
+        if backend:
+            backend.follow(replica)
+            keeper.standing = backend.failures
         for note_it in notes:
             note_it(replica)
 
@@ -251,5 +250,6 @@ def take_down(settings: Settings) -> list[str]:
         keep_namespace()
     datapath, guests, _ = open_host(settings, Replica())
     failures = give_back(datapath, guests, Checkpoint(settings.state / "checkpoint.json"))
+    datapath.dismantle()
     datapath.close()
     return [f"{failure.step.text}: {failure.text}" for failure in failures]

@@ -75,4 +75,8 @@ class Datapath(Protocol):
     def reap(self) -> int:
         """Delete devices that were taken out of service; how many are left."""
 
+    def dismantle(self) -> None:
+        """Take away all switches, so that another datapath can have the NICs and the VIFs, whose devices stay; and what this one itself runs.
+        Raises OSError."""
+
     def close(self) -> None: ...

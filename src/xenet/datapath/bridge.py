@@ -164,3 +164,11 @@ class BridgeDatapath:
         self._kernel.drain()
         Locks(self._kernel).reap()
         return len(self._kernel.table.remnants())
+
+    def dismantle(self) -> None:
+        uplinks = [(switch, switch.uplink) for switch in self.switches().values() if switch.uplink]
+        for switch, uplink in sorted(uplinks, key=lambda pair: pair[1].vlan is None):  # what stands on another goes before that one
+            self.do([s.DetachUplink(object=switch.network, bridge=switch.bridge, device=uplink.device, made=uplink.made)])
+        links = [self._kernel.table.link(name) for name, switch in self.switches().items() if not switch.foreign]
+        self._kernel.delete_together([link.index for link in links if link])
+        self._kernel.drain()

@@ -84,6 +84,9 @@ class FakeDatapath:
 
     # --- Datapath ----------------------------------------------------------------------------------
 
+    def dismantle(self) -> None:
+        self.state.clear()
+
     def observe(self) -> None:
         self._touched |= self.state.keys()
 

@@ -156,7 +156,7 @@ class Lease(msgspec.Struct, frozen=True):
 
 
 class HostFacts(Record, frozen=True, kw_only=True):
-    """What a host said of itself; written only from its reports. Its uuid is the host's."""
+    """What a host said of itself, and the data plane that it shall have. Its uuid is the host's."""
 
     xenapi = "host_facts"
 
@@ -166,6 +166,8 @@ class HostFacts(Record, frozen=True, kw_only=True):
     place: Hidden[str] = ""
     """Where its guests of namespaces are: the machine's boot id, a space, and their folder there."""
     bridges: Hidden[tuple[ForeignBridge, ...]] = ()
+    backend: Hidden[str] = ""
+    """The data plane that it shall have; empty: the one that it has."""
     forgotten: Hidden[StrSet] = ()
     """NICs that `PIF.forget` left unmanaged: never adopted again by a restart."""
 

@@ -11,6 +11,7 @@ from xenet.model.pif import PIF
 from xenet.model.pool import Pool
 from xenet.model.types import NULL, HostRef, PIFRef, Ref, StrMap, ref_of
 from xenet.verbs.adopt import adopt_nics, refresh_metrics
+from xenet.verbs.attach import check_live
 from xenet.verbs.bond_copy import copy_bonds
 from xenet.verbs.call import Call, Outcome, Work
 from xenet.verbs.himn import ensure_himn
@@ -36,7 +37,7 @@ def hello(call: Call, host: str, name: str, backend: str, nics: tuple[NIC, ...],
     work.update(record, software_version={**software_version(), "network_backend": backend}, name_label=record.name_label or name)
     facts = work.state.find(HostFacts, record.ref) or HostFacts(uuid=host, host=record.ref)
     work.put(facts)
-    work.update(facts, nics=nics, place=place)
+    work.update(facts, nics=nics, place=place, backend="")
     adopt_nics(work, record.ref)
     copy_bonds(work, record.ref, next(work.state.all(Pool)).master)
     copy_vlans(work, record.ref, next(work.state.all(Pool)).master)
@@ -154,3 +155,24 @@ def call_plugin(call: Call, host: HostRef, plugin: str, fn: str, args: StrMap) -
 def is_in_emergency_mode(call: Call) -> bool:
     """Never: the server is the pool, so there is no coordinator to lose."""
     return False
+
+
+@message("host", ours=True)
+def set_network_backend(call: Call, host: HostRef, backend: str) -> Outcome:
+    """The host's switches are made by `bridge` or `openvswitch` from now on: same networks, addresses and VIFs, VMs running or not; frames
+    rest while it changes. A XenServer has a program for it, xe-switch-network-backend, and starts anew. Raises INVALID_VALUE [backend, value],
+    HOST_OFFLINE [host], OTHER_OPERATION_IN_PROGRESS."""
+    record = call.state.get(Host, host)
+    if backend not in ("bridge", "openvswitch"):
+        raise Failure("INVALID_VALUE", "backend", backend)
+    check_live(call.state, host)
+    work = Work(call)
+    if record.software_version.get("network_backend") == backend:
+        return work.outcome()
+    facts = work.update(call.state.get(HostFacts, host), backend=backend)
+
+    def done(draft: Draft) -> None:
+        now = draft.state.get(Host, host)
+        draft.update(now, software_version={**now.software_version, "network_backend": backend})
+
+    return work.await_host(host, [(facts, "set_network_backend")], done)

@@ -4,6 +4,7 @@ The database and the kernel are heard by one descriptor. An Open vSwitch of the 
 has died; the system's is waited for.
 """
 
+import errno
 import logging
 import select
 import socket
@@ -20,6 +21,7 @@ from xenet.datapath.links import Link, set_link
 from xenet.datapath.mark import LIVE, is_ours, is_switch, port_view, switch_alias
 from xenet.datapath.namespaces import Guests
 from xenet.datapath.netlink import NetlinkError
+from xenet.datapath.nft import REMOVE, load
 from xenet.datapath.nics import foreign_master, nic_facts
 from xenet.datapath.openvswitch.batch import Acts, Batch, each
 from xenet.datapath.openvswitch.board import Board
@@ -35,6 +37,8 @@ from xenet.datapath.openvswitch.specs import KERNEL, USERSPACE
 from xenet.datapath.openvswitch.timer import Timer
 from xenet.datapath.openvswitch.uplinks import Uplinks
 from xenet.datapath.openvswitch.watch import Watch
+from xenet.datapath.openvswitch.write import Writer
+from xenet.datapath.tc import remove_redirect
 from xenet.model.hidden import NIC, BondLinks, ForeignBridge, Lease
 from xenet.plan import steps as s
 from xenet.plan.view import RouteView, Settings, SwitchView
@@ -310,11 +314,31 @@ class OpenVSwitchDatapath:
 
     def reap(self) -> int:
         self._kernel.drain()
+        if self._kernel.guard.known.present:  # locks of a bridge datapath that was here
+            with suppress(Refused):
+                load(REMOVE)
         left = self._remnants()
         self._kernel.delete_together([link.index for link in left[:_REAP]])
         self._kernel.drain()
         return len(self._remnants())
 
     def _remnants(self) -> list[Link]:
-        serving = self._board.ports()
-        return [link for link in self._kernel.table.remnants() if link.group != LIVE or link.name not in serving]
+        """Also what is left of a bridge datapath on this host."""
+        serving, table = self._board.ports(), self._kernel.table
+        others = [link for link in table.links() if link.group == LIVE and link.kind in ("bridge", "bond", "vlan", "vxlan")]
+        return [link for link in table.remnants() if link.group != LIVE or link.name not in serving] + others
+
+    def dismantle(self) -> None:
+        """Limits of VIFs go with their pairs: the next datapath sets its own."""
+        ports, taken = self._board.ports(), self._board.taken()
+        with suppress(Unreachable):  # then nobody serves the switches
+            self._database.transact(lambda txn: Writer(txn, self._database.root()).write(self._board.bridges, {}))
+        self._hear()
+        for name in ports:
+            if link := self._kernel.table.link(name):
+                self._kernel.run(remove_redirect(link.index), errno.ENOENT, errno.EINVAL)
+                self._uplinks.listen(link.index)
+        self._uplinks.release(sorted(taken))
+        if self.place.own:
+            self.place.own.stop()
+        self._kernel.drain()

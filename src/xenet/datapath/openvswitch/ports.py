@@ -47,8 +47,9 @@ class SwitchPorts(Ports):
     # --- before the database has them --------------------------------------------------------------
 
     def begin(self, steps: Sequence[CreatePort]) -> list[StepFailure]:
-        failures: list[StepFailure] = []
-        for chunk in self._chunks([step for step in steps if not self._strayed(step.port)]):
+        strays = [step for step in steps if self._strayed(step.port)]
+        failures = self._build_legs(strays)
+        for chunk in self._chunks([step for step in steps if step not in strays]):
             made = self._begin(chunk, self._taps)
             self._kernel.drain()
             failures += self._refused(made)
@@ -65,6 +66,10 @@ class SwitchPorts(Ports):
         self._kernel.drain()
         if leaving:
             self._let_drain()
+        return self._build_legs(steps)
+
+    def _build_legs(self, steps: Sequence[CreatePort | SetPort]) -> list[StepFailure]:
+        """What the database will name must be there."""
         errors = self._legs.build([step.port for step in steps]) if self._legs else {}
         return [failure_of(step, errors[step.port.device]) for step in steps if step.port.device in errors]
 

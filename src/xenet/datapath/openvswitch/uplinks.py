@@ -74,15 +74,19 @@ class Uplinks:
         self._kernel.run(add_ingress(index, ROOM), errno.EEXIST)
         self._kernel.run(swallow(index), errno.EEXIST)
 
+    def listen(self, index: int) -> None:
+        """The opposite of `silence`. Filters of others stay."""
+        self._kernel.run(remove_swallow(index), errno.ENOENT, errno.EINVAL)
+        if not self._kernel.filters(index):
+            self._kernel.run(remove_ingress(index, ROOM), errno.ENOENT, errno.EINVAL)
+
     def release(self, names: Sequence[str]) -> None:
         """NICs that the switch does not have any more: the host hears them again, and the kernel gives them link-local addresses again."""
         for name in names:
             nic = self._kernel.table.link(name)
             if nic is None or is_ours(nic):
                 continue
-            self._kernel.run(remove_swallow(nic.index), errno.ENOENT, errno.EINVAL)
-            if not self._kernel.filters(nic.index):
-                self._kernel.run(remove_ingress(nic.index, ROOM), errno.ENOENT, errno.EINVAL)
+            self.listen(nic.index)
             if self._kernel.no_link_local(nic.mtu) is not None:
                 self._kernel.run(set_link(nic.index, addr_gen_mode=EUI64), errno.EAFNOSUPPORT)
 

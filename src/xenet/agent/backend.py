@@ -1,0 +1,142 @@
+"""The data plane that a host has: chosen at the start, and another one when the pool says so, under VMs that run.
+
+The choice of the pool stands in a file beside the agent's other ones: a restart must know it before the server can say it again. Which one is in
+use, the kernel's own tables tell: what another one left is taken away.
+"""
+
+import logging
+import select
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from xenet.agent.replica import Replica
+from xenet.datapath import bonds, vlans
+from xenet.datapath.base import Datapath, SocketIn
+from xenet.datapath.bridge import BridgeDatapath
+from xenet.model.hidden import HostFacts, Lease
+from xenet.model.network import Network
+from xenet.model.pif import PIF
+from xenet.model.types import NULL, PREFIX
+
+log = logging.getLogger("xenet.agent")
+_LACKS: dict[str, Callable[[], str]] = {"VLANs": vlans.find_lack, "bonds": bonds.find_lack}
+"""What a pool may need that a kernel may lack, and the line that says so."""
+
+
+def needs_of(replica: Replica) -> tuple[str, ...]:
+    """What the pool's records ask of this host's kernel."""
+    pifs = replica.state.where(PIF, "host", replica.host)
+    vlan, bond = any(pif.VLAN >= 0 for pif in pifs), any(pif.bond_slave_of != NULL for pif in pifs)
+    return (*(["VLANs"] if vlan else []), *(["bonds"] if bond else []))
+
+
+def choose(needs: tuple[str, ...]) -> tuple[str, str]:
+    """For `auto`: which one, and why."""
+    lacks = [lack for need in needs if (lack := _LACKS[need]())]
+    if not lacks:
+        return "bridge", f"the kernel has what the pool needs here ({', '.join(needs) or 'bridges'})"
+    from xenet.datapath.openvswitch.programs import NoOpenVSwitch, find_programs
+
+    try:
+        find_programs()
+    except NoOpenVSwitch as missing:
+        return "bridge", f"{'; '.join(lacks)}; {missing}"
+    return "openvswitch", "; ".join(lacks)
+
+
+class Noted(msgspec.Struct, frozen=True):
+    """What a restart must know: what was chosen by a message of the API, and what the pool's records need."""
+
+    chosen: str = ""
+    needs: tuple[str, ...] = ()
+
+
+class Backend:
+    """A datapath that may become another one. Whatever is asked of it, the present one is asked; `fileno` stays the same."""
+
+    def __init__(self, state: Path, option: str, netns_of: SocketIn, in_namespace: bool) -> None:
+        """Raises OSError."""
+        self._file = state / "backend.json"
+        self._folder = state / "openvswitch"
+        self._netns_of = netns_of
+        self._in_namespace = in_namespace
+        self._noted = msgspec.json.decode(self._file.read_bytes(), type=Noted) if self._file.exists() else Noted()
+        self.failures: dict[str, str] = {}
+        """The host's uuid -> why it has not the data plane that it shall have."""
+        self.name, why = (self._noted.chosen, "a message of the API chose it") if self._noted.chosen else (option, "it was asked for")
+        if self.name == "auto":
+            self.name, why = choose(self._noted.needs)
+        (log.info if self.name in (option, "bridge") else log.warning)("datapath %s: %s", self.name, why)
+        self._epoll = select.epoll()
+        self._datapath = self._open(self.name)
+        self._epoll.register(self._datapath.fileno(), select.EPOLLIN)
+        self._clear_others()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._datapath, name)
+
+    def advertised(self, bridge: str) -> Lease:
+        return self._datapath.advertised(bridge)
+
+    def fileno(self) -> int:
+        return self._epoll.fileno()
+
+    def close(self) -> None:
+        self._epoll.close()
+        self._datapath.close()
+
+    def _open(self, name: str) -> Datapath:
+        """Raises OSError."""
+        if name == "bridge":
+            return BridgeDatapath(self._netns_of)
+        from xenet.datapath.openvswitch.backend import OpenVSwitchDatapath
+        from xenet.datapath.openvswitch.place import find_place
+
+        return OpenVSwitchDatapath(self._netns_of, find_place(self._folder, self._in_namespace))
+
+    def _clear_others(self) -> None:
+        """What is left of the other one, by a kill in the middle of a change or since the option is another one."""
+        if self.name == "bridge" and self._folder.exists():
+            left = self._open("openvswitch")
+            left.dismantle()
+            left.close()
+            self._datapath.observe()
+
+    # --- what the pool says ------------------------------------------------------------------------
+
+    def follow(self, replica: Replica) -> None:
+        """Be what the pool wants; where that cannot be, say why and stay as it is."""
+        facts = replica.state.find(HostFacts, replica.host)
+        wanted = facts.backend if facts else ""
+        if wanted and wanted != self.name:
+            self._change(wanted, replica)
+        elif self.failures:
+            self.failures.clear()
+        self._note(msgspec.structs.replace(self._noted, needs=needs_of(replica)))
+
+    def _change(self, name: str, replica: Replica) -> None:
+        try:
+            fresh = self._open(name)
+        except OSError as error:
+            self.failures[replica.host.removeprefix(PREFIX)] = error.strerror or str(error)
+            return
+        self.failures.clear()
+        self._note(msgspec.structs.replace(self._noted, chosen=name))  # a kill from here on ends with the new one
+        self._epoll.unregister(self._datapath.fileno())
+        self._datapath.dismantle()
+        self._datapath.close()
+        fresh.observe()
+        self.name, self._datapath = name, fresh
+        self._epoll.register(fresh.fileno(), select.EPOLLIN)
+        replica.bridges |= {network.bridge for network in replica.state.all(Network)}
+
+    def _note(self, noted: Noted) -> None:
+        """Written whole or not at all, and only where it differs."""
+        if noted != self._noted:
+            part = self._file.with_suffix(".part")
+            part.write_bytes(msgspec.json.encode(noted))
+            part.rename(self._file)
+            self._noted = noted
