@@ -20,7 +20,7 @@ COLUMNS = {
     "Open_vSwitch": ["bridges", "cur_cfg", "next_cfg", "other_config"],
     "Bridge": ["name", "ports", "external_ids", "other_config", "fail_mode", "datapath_type"],
     "Port": [
-        *("name", "interfaces", "tag", "fake_bridge", "external_ids", "other_config"),
+        *("name", "interfaces", "tag", "trunks", "fake_bridge", "external_ids", "other_config"),
         *("bond_mode", "lacp", "bond_updelay", "bond_downdelay", "bond_active_slave"),
     ],
     "Interface": ["name", "type", "external_ids", "other_config", "mtu_request", "mac", "ofport", "error"],

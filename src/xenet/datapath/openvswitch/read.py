@@ -16,6 +16,7 @@ def read_port(row: Any) -> Port:
         tuple(sorted(map(read_interface, row.interfaces), key=lambda interface: interface.name)),
         _first(row.tag, -1),
         row.fake_bridge,
+        tuple(sorted(row.trunks)),
         dict(row.external_ids),
         dict(row.other_config),
         _first(row.bond_mode, ""),

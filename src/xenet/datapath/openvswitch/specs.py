@@ -40,6 +40,8 @@ class Port(msgspec.Struct, frozen=True):
     interfaces: tuple[Interface, ...]
     tag: int = -1
     fake: bool = False
+    trunks: tuple[int, ...] = ()
+    """The VLANs that pass, 0 for frames without a tag; none named: all."""
     external: Mapping[str, str] = {}
     other: Mapping[str, str] = {}
     bond_mode: str = ""
@@ -70,8 +72,13 @@ def bridges_of(switches: Mapping[str, SwitchView], datapath: str) -> dict[str, B
     for name, home in homes.items():
         if home != name:
             ports = {**found[home].ports, **_fake(switches[name], switches[home], datapath == USERSPACE)}
-            found[home] = msgspec.structs.replace(found[home], ports=ports)
+            found[home] = msgspec.structs.replace(found[home], ports={name: _apart(port) for name, port in ports.items()})
     return found
+
+
+def _apart(port: Port) -> Port:
+    """A VIF of the untagged network, beside VLANs that are networks of their own: their frames are none of its."""
+    return msgspec.structs.replace(port, trunks=(0,)) if VIF in port.external and port.tag < 0 else port
 
 
 def _bridge(switch: SwitchView, datapath: str) -> Bridge:
@@ -89,7 +96,7 @@ def _fake(switch: SwitchView, lower: SwitchView, legs: bool) -> dict[str, Port]:
     tag, networks = switch.uplink.vlan.tag, f"{switch.network};{lower.network}"
     said = {f"fake-bridge-{key}": networks for key in ("xs-network-uuids", "network-uuids")}
     local = Interface(switch.bridge, "internal", switch.mtu, switch.mac)
-    port = Port(switch.bridge, (local,), tag, True, {NETWORK: switch.network, UPLINK: switch.uplink.device, **said})
+    port = Port(switch.bridge, (local,), tag, True, external={NETWORK: switch.network, UPLINK: switch.uplink.device, **said})
     return {port.name: port, **{name: _vif(view, switch.network, legs, tag) for name, view in switch.ports.items()}}
 
 

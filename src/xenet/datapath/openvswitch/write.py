@@ -106,6 +106,8 @@ class Writer:
             row = self._ports[want.name]
         if have is None or have.tag != want.tag:
             row.tag = [want.tag] if want.tag >= 0 else []
+        if (have.trunks if have else ()) != want.trunks:
+            row.trunks = list(want.trunks)
         if have is None and want.fake:
             row.fake_bridge = True
         for column, before, after in (("bond_mode", have.bond_mode if have else "", want.bond_mode), ("lacp", have.lacp if have else "", want.lacp)):
