@@ -2,7 +2,7 @@
 seen by the datapath that did it and by one that starts then; now and then the agent dies on its way."""
 
 from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing, contextmanager
 from random import Random
 
 import pytest
@@ -62,8 +62,8 @@ class Walker(Host):
             datapath.heed(each.bridge, asked_of(each))
         return as_text(diff_host(HostView(compile_host(state, HERE).switches), HostView(datapath.switches())))
 
-    def die_on_the_way_to(self, state: PoolState, sends: int) -> None:
-        """After so many sends to the kernel, or at the end; another agent starts."""
+    def die_on_the_way_to(self, state: PoolState, sends: int) -> bool:
+        """After so many sends to the kernel, or at the end; another agent starts. Whether it did not get to the end."""
         left = iter(range(sends))
         send = Socket._send
 
@@ -74,9 +74,13 @@ class Walker(Host):
 
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(Socket, "_send", counted)
-            with suppress(Killed):
+            try:
                 self.reach(*switches(state))
+                died = False
+            except Killed:
+                died = True
         self.restart()
+        return died
 
 
 def switches(state: PoolState) -> list[SwitchView]:

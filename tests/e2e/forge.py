@@ -10,10 +10,13 @@ import select
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
+
+from xenet.guests import held
 
 
 class Forked:
@@ -61,8 +64,13 @@ class Forge:
         print(json.dumps(request), file=self._process.stdin, flush=True)
         return json.loads(self._process.stdout.readline())
 
-    def start(self, arguments: Sequence[str], out: Path, log: Path, environment: Mapping[str, str]) -> Forked:
-        return Forked(self, self.ask(start=list(arguments), out=str(out), log=str(log), environment=dict(environment)))
+    def start(self, arguments: Sequence[str], out: Path, log: Path, environment: Mapping[str, str], hold: Path | None = None) -> Forked:
+        """`hold`: a file that says which process lives, as xenet.guests.held has it; it is held when this returns."""
+        request = {"start": list(arguments), "out": str(out), "log": str(log), "environment": dict(environment), "hold": str(hold or "")}
+        process = Forked(self, self.ask(**request))
+        while hold and not held.is_held(hold):
+            time.sleep(0.02)
+        return process
 
 
 @cache
@@ -90,6 +98,9 @@ def serve() -> None:
 
 def become(request: dict[str, Any]) -> None:
     """The program's arguments, environment and files."""
+    if request["hold"]:
+        os.setsid()
+        os.write(held.take(Path(request["hold"])), f"{os.getpid()}\n".encode())
     sys.argv = ["xenet", *request["start"]]
     os.environ |= request["environment"]
     append = os.O_WRONLY | os.O_CREAT | os.O_APPEND

@@ -2,15 +2,16 @@
 
 import io
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import pytest
 from rich.console import Console
 
+from tests.e2e.forge import forge
 from xenet.cli.xe.main import run as run_xe
 from xenet.datapath import bonds, vlans
-from xenet.lab import pool, up
+from xenet.lab import pool, process, up
 from xenet.lab.run import find_run
 from xenet.lab.topology import default_lab
 from xenet.lab.tour import stage as stages
@@ -31,11 +32,19 @@ class QuickStage(Stage):
         return out.getvalue().strip()
 
 
+def start(folder: Path, command: Sequence[str], environment: Mapping[str, str]) -> None:
+    """As process.start, by a fork."""
+    folder.mkdir(parents=True)
+    arguments = command[len(up.XENET) :]
+    forge().start(arguments, folder / process.OUTPUT, folder / process.LOG, environment, folder / process.PID)
+
+
 @pytest.fixture
 def stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Stage]:
     monkeypatch.setenv("XENET_RUN", str(tmp_path / "labs"))
     for module, name in ((up, "SERVER_S"), (stages, "LISTENS_S")):
         monkeypatch.setattr(module, name, 120.0)
+    monkeypatch.setattr(process, "start", start)
     monkeypatch.setattr(pool.wait_for_hosts, "__defaults__", (240.0,))
     run, lab = find_run("tour"), default_lab(2, 3, 4)
     with up.making(run):

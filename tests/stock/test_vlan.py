@@ -146,13 +146,21 @@ def test_storage_on_a_vlan_by_dhcp(pair: Pair, tmp_path) -> None:
 
 
 def test_vlans_of_others_and_sizes(pair: Pair) -> None:
-    one, api, lower = pair.hosts["host1"], pair.api, pair.pif("host1")
+    (one, two), api, lower = pair.hosts.values(), pair.api, pair.pif("host1")
     one.ip("link", "add", "link", "eth0", "name", "mine", "type", "vlan", "id", "7")
     network = pair.pool.network("seven")
     before = links(one)["mine"]
     assert refusal(api.VLAN.create, lower, "7", network) == ["VLAN_IN_USE", "eth0", "7"]
     assert links(one)["mine"] == before
     one.ip("link", "del", "mine")
+    two.ip("link", "add", "eth0.9", "type", "bridge")
+    nine = pair.pool.network("nine")
+    code, _, text = refusal(api.pool.create_VLAN, "eth0", nine, "9")
+    assert (code, text) == ("PIF_CONFIGURATION_ERROR", "eth0.9 exists and is another's")
+    assert api.network.get_PIFs(nine) == [], "on all hosts or on none"
+    until(lambda: "eth0.9" not in links(one))
+    assert links(two)["eth0.9"]["linkinfo"]["info_kind"] == "bridge"
+    two.ip("link", "del", "eth0.9")
     api.network.set_MTU(network, "9000")
     assert refusal(api.VLAN.create, lower, "7", network)[:2] == ["PIF_CONFIGURATION_ERROR", lower]
     api.network.set_MTU(pair.pool.external(), "9000")

@@ -1,16 +1,32 @@
 """From one named state to another on a kernel that has VLANs and bonds: each state that needs them, from and to another one of any kind."""
 
 import os
+from itertools import count
 from random import Random
 
 import pytest
 
 from tests.datapath.walk import NAMES, path, walk, walkers
-from tests.plan.states import WORDS
+from tests.plan.states import STATES, WORDS
 
 pytestmark = [pytest.mark.kernel, pytest.mark.stock]
 STACKED = [name for name, words in WORDS.items() if words.keys() & {"vlans", "bonds"}]
 LONG = bool(os.environ.get("XENET_LONG"))
+
+
+def test_an_agent_dies_at_each_step_of_a_vlans_life() -> None:
+    """Made and destroyed; the next agent goes on, or takes back."""
+    without, with_vlan = STATES["two NICs"], STATES["a VLAN alone, with management"]
+    with walkers() as walker:
+        for before, after in ((without, with_vlan), (with_vlan, without)):
+            for sends in count():
+                walker.settle(before)
+                died = walker.die_on_the_way_to(after, sends)
+                walker.settle(after if sends % 2 else before)
+                if not died:
+                    break
+            assert sends > 5
+        walk(walker, [], Random(0))
 
 
 @pytest.mark.parametrize("seed", range(20 if LONG else 1))
