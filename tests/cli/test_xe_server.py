@@ -278,3 +278,29 @@ def test_over_tcp_with_a_password(runner: Runner, tmp_path: Path) -> None:
     remote = Runner(CannedPool(), {"XENET_URL": url, "HOME": str(tmp_path)})
     assert remote("host-list --minimal -pw secret").out == runner("host-list --minimal").out
     assert remote("host-list -pw wrong").err == "Authentication failed\n"
+
+
+def test_a_vlan_s_life(xe: Xe, runner: Runner) -> None:
+    """vlan-create and pool-vlan-create answer with the untagged PIF, which vlan-destroy takes as well as the VLAN."""
+    lower, network = xe("pif-list device=eth1 VLAN=-1 --minimal"), xe("network-create name-label=dmz")
+    pif = xe(f"vlan-create pif-uuid={lower} vlan=42 network-uuid={network}")
+    vlan = xe(f"vlan-list tagged-PIF={lower} tag=42 untagged-PIF={pif} --minimal")
+    assert xe(f"pif-list uuid={pif} params=device,VLAN,vlan-master-of,currently-attached,MAC").split("\n") == [
+        "device ( RO)                : eth1",
+        "                   MAC ( RO): fe:ff:ff:ff:ff:ff",
+        "    currently-attached ( RO): true",
+        "                  VLAN ( RO): 42",
+        f"        vlan-master-of ( RO): {vlan}",
+    ]
+    assert xe(f"pif-param-get uuid={lower} param-name=vlan-slave-of") == vlan
+    assert xe(f"vlan-param-get uuid={vlan} param-name=tag") == "42"
+    assert f"untagged-PIF ( RO): {pif}" in xe(f"vlan-param-list uuid={vlan}")
+    other = xe("network-create name-label=other")
+    refused = runner(f"vlan-create pif-uuid={lower} vlan=42 network-uuid={other}")
+    assert (refused.status, refused.err) == (1, "There is a VLAN like this already.\ndevice: eth1\n")
+    xe(f"vlan-destroy uuid={vlan}")
+    assert xe(f"pool-vlan-create pif-uuid={lower} vlan=42 network-uuid={network}") != pif
+    xe(f"vlan-destroy uuid={xe(f'pif-list network-uuid={network} --minimal')}")
+    assert xe("vlan-list --minimal") == ""
+    for each in (network, other):
+        xe(f"network-destroy uuid={each}")

@@ -149,8 +149,8 @@ def _join(want: SwitchView, uplink: UplinkView, have: SwitchView | None, borrowe
     if current != uplink:
         told = current is not None and msgspec.structs.replace(current, ethtool=uplink.ethtool) == uplink
         reason, ethtool = TOLD if told else "the network's PIF here", current.ethtool if current else {}
-        now = current.bond if current and current.device == uplink.device else None
-        yield AttachUplink(object=want.network, reason=reason, bridge=want.bridge, uplink=uplink, ethtool=ethtool, bond=now)
+        bond, vlan = (current.bond, current.vlan) if current and current.device == uplink.device else (None, None)
+        yield AttachUplink(object=want.network, reason=reason, bridge=want.bridge, uplink=uplink, ethtool=ethtool, bond=bond, vlan=vlan)
     for device, address in _lent(want, borrowed):
         yield RemoveAddress(object=want.network, reason="a port has no address of its own", device=device, address=address)
 

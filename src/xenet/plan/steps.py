@@ -13,7 +13,7 @@ from xenet.plan.ethtool import commands as ethtool_commands
 from xenet.plan.ethtool import to_tell
 from xenet.plan.limit import burst_of, limiter_of, queue_of
 from xenet.plan.lock import commands, elements
-from xenet.plan.view import AdvertisementsView, BondView, GuestView, LockView, PortView, RouteView, Settings, SwitchView, UplinkView
+from xenet.plan.view import AdvertisementsView, BondView, GuestView, LockView, PortView, RouteView, Settings, SwitchView, UplinkView, VLANView
 
 
 class Step(msgspec.Struct, frozen=True, kw_only=True):
@@ -93,17 +93,19 @@ class AttachUplink(Step, frozen=True, kw_only=True):
     """What the NICs' drivers were told until then, those that somebody looked at."""
     bond: BondView | None = None
     """The bond as it is until then, where it is there."""
+    vlan: VLANView | None = None
+    """The same of a VLAN's device."""
 
     @property
     def text(self) -> str:
         told = (text for nic, settings in self.uplink.ethtool.items() for text in _told(nic, settings, self.ethtool.get(nic)))
-        made = _made(self.uplink, self.bond)
+        made = _made(self.uplink, self.bond, self.vlan)
         return _all(*made, f"ip link set {self.uplink.device} mtu {self.uplink.mtu} master {self.bridge} up", *told)
 
 
-def _made(uplink: UplinkView, now: BondView | None) -> Iterator[str]:
+def _made(uplink: UplinkView, now: BondView | None, there: VLANView | None) -> Iterator[str]:
     device, vlan, tunnel = uplink.device, uplink.vlan, uplink.tunnel
-    if vlan:
+    if vlan and vlan != there:
         yield f"ip link add link {vlan.parent} name {device} type vlan id {vlan.tag}"
     if uplink.bond:
         yield from bond_commands(device, uplink.bond, now)
