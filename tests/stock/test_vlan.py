@@ -202,5 +202,5 @@ def test_management_on_a_vlan_where_the_pool_allows_it(pair: Pair) -> None:
     assert pair.api.host.get_address(pair.pool.host("host1")) == "10.8.0.1"
     assert pair.api.PIF.get_management(pif) is True
     until(lambda: answers(two, "10.8.0.1", pair.port))
-    assert logged_in_from(two, "10.8.0.1", pair.port) == "host1", "the API, over the VLAN, from the other host"
+    assert logged_in_from(two, "10.8.0.1", pair.port) in pair.hosts, "the API, over the VLAN, from the other host"
     assert refusal(pair.api.VLAN.destroy, pair.api.PIF.get_VLAN_master_of(pif)) == ["PIF_IS_MANAGEMENT_INTERFACE", pif]
