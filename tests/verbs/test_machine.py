@@ -287,7 +287,7 @@ class Pool(Hosts):
     def run_vm(self, n: int, m: int, k: int) -> None:
         """Mostly what the VM says that it allows."""
         vm = self.any(VM, n)
-        verbs = [verb for verb in self.allowed(VM, vm) if verb not in ("destroy", "migrate_send")] or ["start", "hard_shutdown", "clean_reboot"]
+        verbs = [verb for verb in self.allowed(VM, vm) if verb != "destroy"] or ["start", "hard_shutdown", "clean_reboot"]
         verb = verbs[k % len(verbs)]
         host = self.any(Host, m)
         more: dict[str, tuple[Any, ...]] = {
