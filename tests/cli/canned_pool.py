@@ -10,6 +10,7 @@ from typing import Any
 from xenet.model.classes import API
 from xenet.model.declare import Field, public_fields
 from xenet.model.errors import Failure
+from xenet.model.himn import BRIDGE, SETTINGS
 from xenet.model.types import NULL
 
 CLASSES = {cls.xenapi: cls for cls in API}
@@ -62,6 +63,7 @@ def build() -> dict[str, dict[str, dict[str, Any]]]:
         "resident_VMs": [ref(60), ref(61)],
     }
     networks = {
+        30: record("network", 30, name_label="Host internal management network", bridge=BRIDGE, other_config=dict(SETTINGS)),
         31: record("network", 31, name_label="Pool-wide network associated with eth0", bridge="xenbr0", PIFs=[ref(41), ref(42)], VIFs=[ref(71)]),
         32: record("network", 32, name_label="green", name_description="what, and why", bridge="xapi0", tags=["a", "b"], VIFs=[ref(72), ref(73)]),
         33: record("network", 33, name_label="Pool-wide network associated with eth10", bridge="xenbr10", PIFs=[ref(45)]),

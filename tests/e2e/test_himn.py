@@ -40,6 +40,27 @@ def answers(url: str) -> bool:
         return bool(api.system.listMethods())
 
 
+def reached(guest: Inside, url: str) -> bool:
+    try:
+        return bool(guest(answers, url))
+    except OSError:
+        return False
+
+
+def test_the_api_stays_there_when_the_host_has_no_management(site: tuple[Pool, Namespace, Namespace]) -> None:
+    made, one, _ = site
+    port = made.url.rsplit(":", 1)[1].rstrip("/")
+    (pif,) = made.api.host.get_PIFs(made.host("host1"))
+    made.api.PIF.reconfigure_ip(pif, "Static", "10.0.0.1", "255.255.255.0", "", "")
+    made.api.host.management_reconfigure(pif)
+    guest = made.start(made.vm("vm", made.external(BRIDGE)), "host1", "169.254.0.2/16")
+    assert one(answers, f"http://10.0.0.1:{port}/")
+    assert guest(answers, f"http://169.254.0.1:{port}/")
+    made.api.host.management_disable()
+    until(lambda: not reached(one, f"http://10.0.0.1:{port}/"))  # type: ignore[arg-type]
+    assert guest(answers, f"http://169.254.0.1:{port}/")
+
+
 def servers(host: Namespace) -> list[int]:
     """The DHCP servers in a host's namespace."""
     here = os.stat(host.fd)
@@ -154,5 +175,10 @@ def test_killed_agents_leave_one_dhcp_server_and_a_door(site: tuple[Pool, Namesp
     until(lambda: len(servers(one)) == 1)
     guest.command("ip", "address", "flush", "dev", "eth0")
     assert address_by_dhcp(guest) == "169.254.0.2"
+    made.kill("server")
+    made.start_server()
+    made.wait_for("host1")
+    port = made.url.rsplit(":", 1)[1].rstrip("/")
+    until(lambda: reached(guest, f"http://169.254.0.1:{port}/"))
     one.ip("address", "del", "169.254.0.1/16", "dev", BRIDGE)
     until(lambda: ping(guest, "169.254.0.1", 0.5))
