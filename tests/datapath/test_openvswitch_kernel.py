@@ -112,6 +112,17 @@ def test_tcp_passes_with_the_offloads_that_guests_have(host):
         server.wait()
 
 
+def test_fail_mode_and_in_band_are_the_bridges(host):
+    host.reach(external(host, port(1), port(2), fail_mode="secure", disable_in_band="true"))
+    bridge = records(host, "Bridge")["xapi0"]
+    assert bridge["fail_mode"] == "secure" and bridge["other_config"]["disable-in-band"] == "true"
+    addresses(host)
+    assert not ping(host.guests[0], "10.0.0.2", 0.5), "without a controller nothing is allowed"
+    host.reach(external(host, port(1), port(2)))
+    assert "disable-in-band" not in records(host, "Bridge")["xapi0"]["other_config"]
+    assert ping(host.guests[0], "10.0.0.2")
+
+
 # --- what is another's -----------------------------------------------------------------------------
 
 

@@ -196,7 +196,8 @@ class FakeDatapath:
     def _set_switch(self, step: s.SetSwitch) -> None:
         want, have = step.switch, self._own(step.switch.bridge)
         self.drivers.tell(want.bridge, want.ethtool)
-        self._put(replace(have, network=want.network, mac=want.mac or have.mac, mtu=want.mtu, up=want.up))
+        said = {"fail_mode": want.fail_mode, "disable_in_band": want.disable_in_band}
+        self._put(replace(have, network=want.network, mac=want.mac or have.mac, mtu=want.mtu, up=want.up, **said))
 
     def _delete_switch(self, step: s.DeleteSwitch) -> None:
         if step.bridge not in self.state and step.bridge not in self.others:

@@ -19,6 +19,7 @@ from xenet.plan.limit import rate_of
 from xenet.plan.lock import lock_of, mode_of
 from xenet.plan.mesh import find_tunnel
 from xenet.plan.view import GuestView, HostView, PortView, Settings, SwitchView, UplinkView, VLANView
+from xenet.plan.vswitch import vswitch_of
 
 
 def compile_host(state: PoolState, host: Ref) -> HostView:
@@ -59,6 +60,7 @@ def compile_switch(state: PoolState, host: Ref, bridge: str) -> SwitchView | Non
         routes=routes_of(state, network, pif) if pif.plugged else (),
         advertisements=advertisements_of(state, pif) if pif.plugged else None,
         ethtool=_told(network),
+        **vswitch_of(state, network, pif),
     )
 
 
@@ -180,6 +182,7 @@ _READ = {
     "VM": frozenset({"running_on", "domid", "other_config", "born", "peer", "peer_domid", "handing_over"}),
     "attachment": frozenset({"network", "host"}),
     "pool": frozenset({"other_config"}),
+    "host": frozenset({"software_version"}),
 }
 """The fields that a SwitchView is made of: an edit of any other field (operations come and go with every call) changes none."""
 _GUEST = _READ["VM"] | {"name_label"}
@@ -222,7 +225,7 @@ def _networks_of(state: PoolState, edit: Edit) -> Iterator[Ref]:
             yield from _networks_beside(state, tunnel.access_PIF) if tunnel else ()
         case "VM":
             yield from (vif.network for vif in state.where(VIF, "VM", edit.ref))
-        case "pool":
+        case "pool" | "host":
             yield from (network.ref for network in state.all(Network))
 
 

@@ -122,10 +122,14 @@ def _take_down(want: SwitchView | None, have: SwitchView | None) -> Iterator[Ste
         yield DetachUplink(object=have.network, reason="its PIF is not plugged", bridge=have.bridge, device=device, made=made, slaves=slaves)
 
 
+def _basics(switch: SwitchView) -> tuple[object, ...]:
+    return switch.mtu, switch.up, switch.network, switch.fail_mode, switch.disable_in_band
+
+
 def _build(want: SwitchView, have: SwitchView | None, borrowed: Mapping[str, tuple[str, ...]]) -> Iterator[Step]:
     if have is None:
         yield CreateSwitch(object=want.network, reason="the network is in use here", switch=want)
-    elif (want.mac and want.mac != have.mac) or (want.mtu, want.up, want.network) != (have.mtu, have.up, have.network):
+    elif (want.mac and want.mac != have.mac) or _basics(want) != _basics(have):
         yield SetSwitch(object=want.network, reason="MAC, MTU or state differ", switch=want, ethtool=have.ethtool)
     elif want.ethtool != have.ethtool:
         yield SetSwitch(object=want.network, reason=TOLD, switch=want, ethtool=have.ethtool)

@@ -170,6 +170,10 @@ class SwitchView(msgspec.Struct, frozen=True):
     """None: they are ignored."""
     ethtool: Settings = {}
     """Of the bridge itself."""
+    fail_mode: Literal["", "secure"] = ""
+    """Of Open vSwitch: `secure` passes nothing that no flow allows, by default it is a learning switch of itself."""
+    disable_in_band: Literal["", "true", "false"] = ""
+    """Of Open vSwitch: whether hidden flows for a controller's own connection are left out; empty: nothing is said."""
     foreign: bool = False
     """Somebody else's bridge, of which nothing but our ports is ours: all other fields are as they are by default."""
 

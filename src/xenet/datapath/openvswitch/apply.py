@@ -24,7 +24,7 @@ def apply(switches: Mapping[str, SwitchView], step: s.Step) -> Switches:
             _create(now, step.switch)
         case s.SetSwitch():
             want, have = step.switch, _own(now, step.switch.bridge)
-            now[want.bridge] = replace(have, network=want.network, mac=want.mac or have.mac, mtu=want.mtu)
+            now[want.bridge] = replace(have, network=want.network, mac=want.mac or have.mac, mtu=want.mtu, **_said(want))
         case s.DeleteSwitch():
             _delete(now, step.bridge)
         case s.AttachUplink():
@@ -36,6 +36,10 @@ def apply(switches: Mapping[str, SwitchView], step: s.Step) -> Switches:
         case s.RemovePort():
             _take_out(now, step.port.device)
     return now
+
+
+def _said(want: SwitchView) -> dict[str, str]:
+    return {"fail_mode": want.fail_mode, "disable_in_band": want.disable_in_band}
 
 
 def _own(switches: Switches, bridge: str) -> SwitchView:
@@ -51,7 +55,7 @@ def _create(switches: Switches, want: SwitchView) -> None:
         raise Refused(f"{want.bridge} serves another network")
     uplink = want.uplink if want.uplink and want.uplink.vlan else None
     fresh = replace(want, uplink=uplink, ports={}, addresses=(), routes=(), advertisements=None)
-    switches[want.bridge] = replace(have, mac=want.mac, mtu=want.mtu) if have else fresh
+    switches[want.bridge] = replace(have, mac=want.mac, mtu=want.mtu, **_said(want)) if have else fresh
 
 
 def _detach(switches: Switches, step: s.DetachUplink) -> None:

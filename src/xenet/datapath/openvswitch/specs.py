@@ -7,7 +7,7 @@ Source: ovs-vswitchd.conf.db(5); for fake bridges ovs-vsctl(8).
 
 import re
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
@@ -19,6 +19,7 @@ NETWORK, UPLINK, VIF, BOND, LOCK = "xenet-network", "xenet-uplink", "xenet-vif",
 asked for, what a port is locked to."""
 USERSPACE, KERNEL = "netdev", "system"
 """Datapath types. In the first one, the way of a port's frames to a queue is another (see `legs`)."""
+_IN_BAND: dict[str, Literal["", "true", "false"]] = {"true": "true", "false": "false"}
 _DEVICE = re.compile(r"(vif|tap)\d+\.(\d+)\Z")
 
 
@@ -88,7 +89,9 @@ def _bridge(switch: SwitchView, datapath: str) -> Bridge:
         ports[switch.uplink.device] = _uplink(switch.uplink)
     external = {NETWORK: switch.network, "xs-network-uuids": switch.network, "network-uuids": switch.network}
     other = {"mac-table-size": "10000", **({"hwaddr": switch.mac} if switch.mac else {})}
-    return Bridge(switch.bridge, ports, external, other, datapath)
+    if switch.disable_in_band:
+        other["disable-in-band"] = switch.disable_in_band
+    return Bridge(switch.bridge, ports, external, other, datapath, switch.fail_mode)
 
 
 def _fake(switch: SwitchView, lower: SwitchView, legs: bool) -> dict[str, Port]:
@@ -172,6 +175,8 @@ def _switch(bridge: Bridge) -> SwitchView:
         local.interfaces[0].mtu if local else 0,
         uplink=_seen_uplink(uplink) if uplink else None,
         ports=_seen_ports(bridge, -1),
+        fail_mode="secure" if bridge.fail_mode == "secure" else "",
+        disable_in_band=_IN_BAND.get(bridge.other.get("disable-in-band", ""), ""),
     )
 
 

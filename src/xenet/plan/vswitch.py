@@ -1,0 +1,24 @@
+"""What other_config says of an Open vSwitch bridge: of the pool, the network and the PIF the last one that says it counts, as on a XenServer."""
+
+from typing import Any
+
+from xenet.model.host import Host
+from xenet.model.network import Network
+from xenet.model.pif import PIF
+from xenet.model.pool import Pool
+from xenet.model.state import PoolState
+from xenet.model.types import NULL
+
+
+def vswitch_of(state: PoolState, network: Network, pif: PIF) -> dict[str, Any]:
+    """Fields of a SwitchView. Nothing on a host whose switches are bridges, nor for a VLAN, whose switch is a part of another one."""
+    host = state.find(Host, pif.host)
+    if pif.VLAN_master_of != NULL or host is None or host.software_version.get("network_backend") != "openvswitch":
+        return {}
+    sources = [pool.other_config for pool in state.all(Pool)] + [network.other_config, pif.other_config]
+    said = {key: value for source in sources for key, value in source.items()}
+    in_band = said.get("vswitch-disable-in-band", "")
+    return {
+        "fail_mode": "secure" if said.get("vswitch-controller-fail-mode") == "secure" else "",
+        "disable_in_band": in_band if in_band in ("true", "false") else "",
+    }
