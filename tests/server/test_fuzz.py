@@ -186,7 +186,9 @@ async def everything(client: Client, session: str) -> dict[str, list[str]]:
     for method in list_methods():
         cls, _, name = method.partition(".")
         if name == "get_all" and cls in CLASSES:
-            found[cls] = (await client.call(method, session))["Value"]
+            answer = await client.call(method, session)
+            assert answer["Status"] == "Success", (method, answer)
+            found[cls] = answer["Value"]
     return found
 
 
