@@ -55,6 +55,17 @@ class Bonds:
         self._kernel.run(set_link(link.index, mac=bond.mac if link.mac != bond.mac else "", alias=bond_alias(bond)))
         return self._kernel.ask(want.device)
 
+    def prepare(self, uplinks: Iterable[UplinkView]) -> None:
+        """What takes its time and can be done while the NICs still work alone: the device of a new bond, and its fence. What does not come to
+        pass here is done, or refused, in its turn."""
+        for want in uplinks:
+            if want.bond and self._kernel.table.link(want.device) is None:
+                with suppress(Refused, OSError):
+                    self._check(want.bond.slaves)
+                    self._make(want, want.bond)
+                    self._fence(want.device, want.bond)
+                    self._kernel.table.ear_of(want.device, want.bond.slaves)  # to be known is what takes longest
+
     def _check(self, names: Sequence[str]) -> None:
         for name in names:
             self._nic(name)

@@ -115,6 +115,7 @@ class BridgeDatapath:
     def do(self, steps: Sequence[s.Step]) -> list[s.StepFailure]:
         """Carry out the steps. Raises TypeError for one that is not a datapath's."""
         leaving = self._leaving(steps)
+        self._bonds.prepare(step.uplink for step in steps if isinstance(step, s.AttachUplink))
         with Guests(self._netns_of) as guests:
             failures = carry_out(steps, partial(self._run, Ports(self._kernel, guests), Handover(self._kernel, guests)))
         self._kernel.drain()
