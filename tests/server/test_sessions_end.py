@@ -62,6 +62,12 @@ def test_the_one_idle_longest_makes_room(sessions):
     assert sessions.find(elsewhere) is not None, "another originator's do not count"
 
 
+def test_nobody_s_identifier_is_not_root_s(sessions):
+    ref = log_in(sessions)
+    sessions.logout_subject("")
+    assert sessions.find(ref) is not None
+
+
 def test_a_reference_is_kept_nowhere(sessions):
     ref = log_in(sessions)
     assert ref not in repr(vars(sessions))

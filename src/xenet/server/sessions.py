@@ -134,7 +134,9 @@ class Sessions:
         return sorted({session.auth_user_sid for session in self._alive.values() if session.auth_user_sid})
 
     def logout_subject(self, identifier: str) -> None:
-        for key in [key for key, session in self._alive.items() if session.auth_user_sid == identifier]:
+        """End a user's sessions; root, who is no subject, has no identifier."""
+        theirs = [key for key, session in self._alive.items() if identifier and session.auth_user_sid == identifier]
+        for key in theirs:
             self._close(key)
 
     def logout(self, ref: str) -> None:
