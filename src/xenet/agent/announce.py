@@ -33,6 +33,8 @@ class Mouth:
     def __init__(self, netns: int) -> None:
         """Raises OSError."""
         self._packets, self._netlink = packets_in(netns)
+        self.ready: list[bytes] = []
+        """What will be said first: the addresses were asked for beforehand."""
 
     def addresses(self, nic: str) -> list[str]:
         """Those of the NIC now, without prefix lengths. Raises OSError."""
@@ -74,7 +76,8 @@ class Announcer:
             self.spoken.pop(device, None)
         for port in ports:
             with suppress(OSError):  # it will be tried again when it is needed
-                self._mouth(port)
+                if mouth := self._mouth(port):
+                    mouth.ready = announcement(port.mac, mouth.addresses(f"eth{port.index}"))
 
     def _mouth(self, port: PortView) -> Mouth | None:
         """None for a guest that has no namespace here. Raises OSError."""
@@ -97,7 +100,8 @@ class Announcer:
         try:
             if mouth := self._mouth(port):
                 nic = f"eth{port.index}"
-                mouth.say(nic, announcement(port.mac, mouth.addresses(nic)))
+                mouth.say(nic, mouth.ready or announcement(port.mac, mouth.addresses(nic)))
+                mouth.ready = []
                 self.spoken.setdefault(port.device, time.time_ns())
         except OSError as error:
             log.debug("%s cannot be announced: %s", port.device, error)
