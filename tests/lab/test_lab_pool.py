@@ -152,8 +152,19 @@ def test_an_agent_that_was_killed_is_started_again(labs: Path) -> None:
     assert _lab(labs, "revive") == ""
     os.kill(int((labs / "lab" / "processes" / "host1" / process.PID).read_text()), signal.SIGKILL)
     assert "host1 (no agent)" in _lab(labs, "status")
-    assert _lab(labs, "revive") == "host1 has an agent again\n"
-    assert "(no agent)" not in _lab(labs, "status")
+    with _client(labs) as client:
+        unplugged = _pif(client, "host1", "eth1")
+        assert _lab(labs, "revive") == "host1 has an agent again\n"
+        assert "(no agent)" not in _lab(labs, "status")
+        client.call("PIF.unplug", unplugged)
+        os.kill(int((labs / "lab" / "processes" / "host1" / process.PID).read_text()), signal.SIGKILL)
+        assert _lab(labs, "revive") == "host1 has an agent again\n", "a NIC that is not in use, or a bond's, is not waited for"
+        client.call("PIF.plug", unplugged)
+
+
+def _pif(client: Client, host: str, device: str) -> str:
+    (ref,) = client.call("host.get_by_name_label", host)
+    return next(pif for pif, record in client.call("PIF.get_all_records").items() if (record["host"], record["device"]) == (ref, device))
 
 
 def test_a_lab_that_is_up_is_not_made_again_and_not_cleaned(labs: Path) -> None:

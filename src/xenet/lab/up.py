@@ -105,12 +105,15 @@ def check_agents(run: Run, hosts: tuple[Host, ...]) -> None:
 
 
 def revive(run: Run) -> list[str]:
-    """Start the agents that ended again, and wait for their hosts; the names of these. Raises LabError."""
+    """Start the agents that ended again, and wait for their hosts, whatever became of their NICs meanwhile; the names of these. Raises
+    LabError."""
     dead = tuple(host for host in run.lab().hosts if not process.is_running(run.process(host.name)))
     if dead:
         with Client.connect(str(run.socket)) as client:
             client.login()
-            bring_hosts(run, dead, Options(datapath=run.datapath.read_text()), client)
+            for host in dead:
+                start_agent(run, host, Options(datapath=run.datapath.read_text()))
+            pool.wait_for_hosts(client, tuple(msgspec.structs.replace(host, nics=()) for host in dead), lambda: check_agents(run, dead))
     return [host.name for host in dead]
 
 
