@@ -61,6 +61,7 @@ def test_each_host_has_its_own_and_guests_get_addresses(world, hosts, himn):
         assert view is not None
         assert server is not None
         assert (view.addresses, view.uplink, view.routes) == (("169.254.0.1/16",), None, ())
+        assert view.mac == "fe:ff:ff:ff:ff:ff", "whoever migrates knows its host at once"
         assert server.leases == ((world.get(VIF, vif).MAC, address),)
         assert (server.address, server.netmask, server.router, server.next_server) == ("169.254.0.1", "255.255.0.0", True, "")
         assert guests_reach(world.state, host).address == "169.254.0.1"

@@ -9,6 +9,8 @@ from ipaddress import IPv4Address, IPv4Network
 from xenet.model.network import Network
 
 BRIDGE = "xenapi"
+MAC = "fe:ff:ff:ff:ff:ff"
+"""The host's own there, the same on all: a guest that migrates knows its host at once."""
 IS_HIMN = "is_host_internal_management_network"
 SETTINGS = {
     "is_guest_installer_network": "true",

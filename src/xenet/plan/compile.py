@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from xenet.model.derived import VLAN, Bond, Tunnel
 from xenet.model.guests import GuestKind, default_kind, kind_of, port_name
 from xenet.model.hidden import Attachment, Edit
-from xenet.model.himn import host_address, is_himn
+from xenet.model.himn import MAC, host_address, is_himn
 from xenet.model.network import Network
 from xenet.model.pif import PIF, device_name
 from xenet.model.state import PoolState
@@ -66,9 +66,11 @@ def compile_switch(state: PoolState, host: Ref, bridge: str) -> SwitchView | Non
 
 def _internal(network: Network, ports: Mapping[str, PortView]) -> SwitchView:
     """Without a PIF; the host has an address on its internal management network alone."""
-    own = host_address(network) if is_himn(network) else ""
+    if not is_himn(network):
+        return SwitchView(network.bridge, network.uuid, mtu=network.MTU, ports=ports, ethtool=_told(network))
+    own = host_address(network)
     addresses = (own,) if own else ()
-    return SwitchView(network.bridge, network.uuid, mtu=network.MTU, ports=ports, addresses=addresses, ethtool=_told(network))
+    return SwitchView(network.bridge, network.uuid, mac=MAC, mtu=network.MTU, ports=ports, addresses=addresses, ethtool=_told(network))
 
 
 def is_attached(state: PoolState, network: Network, host: Ref) -> bool:
