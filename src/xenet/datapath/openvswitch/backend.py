@@ -45,7 +45,7 @@ from xenet.plan.view import RouteView, Settings, SwitchView
 
 log = logging.getLogger("xenet.datapath")
 _REAP = 500
-START_S = 5.0
+START_S = 30.0
 """Seconds that the database has to answer as the agent starts."""
 BONDS_MS = 1000
 """Milliseconds between looks at bonds' links, where there are bonds."""

@@ -13,8 +13,8 @@ from pathlib import Path
 from xenet.datapath.openvswitch.programs import NoOpenVSwitch, find_programs
 from xenet.guests import held
 
-GRACE_S = 5.0
-"""Seconds that a daemon has to start, and to end before it is killed."""
+START_S, GRACE_S = 30.0, 5.0
+"""Seconds that a program has to start (much: a machine may be slow, and nobody waits for nothing), and a daemon to end before it is killed."""
 _FLOCK = struct.Struct("hhqqi4x")
 _FIRST_ROW = '["Open_vSwitch", {"op": "insert", "table": "Open_vSwitch", "row": {"other_config": ["map", [%s]]}}]'
 _TSO = '["userspace-tso-enable", "true"]'
@@ -69,7 +69,7 @@ class Daemons:
         folders = dict.fromkeys(("OVS_RUNDIR", "OVS_LOGDIR", "OVS_DBDIR", "OVS_SYSCONFDIR"), str(self.folder))
         environment = {**os.environ, **find_programs().environment, **folders}
         try:
-            done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=GRACE_S, check=False, stdin=subprocess.DEVNULL)
+            done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=START_S, check=False, stdin=subprocess.DEVNULL)
         except subprocess.TimeoutExpired:
             raise NoOpenVSwitch(f"{Path(command[0]).name} does not start: see {self.folder}") from None
         if done.returncode:

@@ -47,9 +47,9 @@ class SwitchPorts(Ports):
     # --- before the database has them --------------------------------------------------------------
 
     def begin(self, steps: Sequence[CreatePort]) -> list[StepFailure]:
-        strays = [step for step in steps if self._strayed(step.port)]
-        failures = self._build_legs(strays)
-        for chunk in self._chunks([step for step in steps if step not in strays]):
+        strays = {step.port.device for step in steps if self._strayed(step.port)}
+        failures = self._build_legs([step for step in steps if step.port.device in strays])
+        for chunk in self._chunks([step for step in steps if step.port.device not in strays]):
             made = self._begin(chunk, self._taps)
             self._kernel.drain()
             failures += self._refused(made)
@@ -116,6 +116,5 @@ class SwitchPorts(Ports):
         """As a NIC is heard by the host's own stack, so is the host's end of a VIF."""
         self._kernel.drain()
         if self._userspace:
-            for device in devices:
-                if link := self._kernel.table.link(device):
-                    self._uplinks.silence(link.index)
+            links = [self._kernel.table.link(device) for device in devices]
+            self._uplinks.silence(*(link.index for link in links if link))

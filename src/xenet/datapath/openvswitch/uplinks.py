@@ -70,9 +70,12 @@ class Uplinks:
             if settings := step.uplink.ethtool.get(name):
                 self._kernel.drivers.tell(nic, settings)
 
-    def silence(self, index: int) -> None:
-        self._kernel.run(add_ingress(index, ROOM), errno.EEXIST)
-        self._kernel.run(swallow(index), errno.EEXIST)
+    def silence(self, *indexes: int) -> None:
+        """Raises NetlinkError for the first that cannot be."""
+        for requests in ([add_ingress(index, ROOM) for index in indexes], [swallow(index) for index in indexes]):
+            for error in self._kernel.do(requests):
+                if error and error.errno not in (errno.EEXIST, errno.ENODEV):  # a device that is gone by now says nothing
+                    raise error
 
     def listen(self, index: int) -> None:
         """The opposite of `silence`. Filters of others stay."""
