@@ -98,9 +98,6 @@ def serve() -> None:
 
 def become(request: dict[str, Any]) -> None:
     """The program's arguments, environment and files."""
-    if request["hold"]:
-        os.setsid()
-        os.write(held.take(Path(request["hold"])), f"{os.getpid()}\n".encode())
     sys.argv = ["xenet", *request["start"]]
     os.environ |= request["environment"]
     append = os.O_WRONLY | os.O_CREAT | os.O_APPEND
@@ -108,6 +105,9 @@ def become(request: dict[str, Any]) -> None:
         fd = os.open(path, append if number else os.O_RDONLY)
         os.dup2(fd, number)
         os.close(fd)
+    if request["hold"]:  # Last: whoever sees it held looks for the output.
+        os.setsid()
+        os.write(held.take(Path(request["hold"])), f"{os.getpid()}\n".encode())
 
 
 if __name__ == "__main__":
