@@ -29,6 +29,8 @@ class GuestDHCP:
         self._task: asyncio.Task[None] | None = None
         self._process: asyncio.subprocess.Process | None = None
         self._said = ""
+        self._port = asyncio.Lock()
+        """Whose process it is that may listen."""
 
     def follow(self, wanted: DHCPServer | None) -> None:
         """Have a server as wanted, None: none. One that is at work is only told of other clients."""
@@ -42,24 +44,24 @@ class GuestDHCP:
             return
         if self._task:
             self._task.cancel()
-        self._task = asyncio.create_task(self._keep(wanted, self._task))
+        self._task = asyncio.create_task(self._keep(wanted)) if wanted else None
 
     async def close(self) -> None:
         if self._task:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
+        await self._port.acquire()  # nobody is left at work, and nobody begins
 
     def _tell(self, number: signal.Signals) -> None:
         if self._process and self._process.returncode is None:
             self._process.send_signal(number)
 
-    async def _keep(self, server: DHCPServer | None, before: "asyncio.Task[None] | None") -> None:
-        """Run it, and again should it end; after the one before has ended, whose port it needs."""
-        if before:
-            await asyncio.gather(before, return_exceptions=True)
-        while server:
+    async def _keep(self, server: DHCPServer) -> None:
+        """Run it, and again should it end; after the one before has ended."""
+        while True:
             try:
-                self._say(await self._run(command(server, self._hosts, self._leases)))
+                async with self._port:
+                    self._say(await self._run(command(server, self._hosts, self._leases)))
             except OSError as error:
                 self._say(str(error))
             await asyncio.sleep(AGAIN)
