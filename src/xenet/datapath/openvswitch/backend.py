@@ -36,7 +36,7 @@ from xenet.datapath.openvswitch.programs import find_programs
 from xenet.datapath.openvswitch.specs import KERNEL, USERSPACE
 from xenet.datapath.openvswitch.timer import Timer
 from xenet.datapath.openvswitch.uplinks import Uplinks
-from xenet.datapath.openvswitch.watch import Watch
+from xenet.datapath.openvswitch.watch import AGAIN_MS, Watch
 from xenet.datapath.openvswitch.write import Writer
 from xenet.datapath.tc import remove_redirect
 from xenet.model.hidden import NIC, BondLinks, ForeignBridge, Lease
@@ -115,6 +115,9 @@ class OpenVSwitchDatapath:
         devices = self._kernel.table.touched_devices()
         names = self._board.take(self._database.run()) | self._board.touch(devices)
         self._look_at_bonds()
+        if self._held_back():  # the first attempt may have come before its sockets were there
+            self._restore_locks()
+            self._tick.set(AGAIN_MS)
         self._touched |= names | {name for name in devices if (link := self._kernel.table.link(name)) is None or not is_ours(link)}
 
     def _look_at_locks(self) -> None:
@@ -123,6 +126,11 @@ class OpenVSwitchDatapath:
         except OSError as error:  # no lock is whole then, and the next look is when something is done about it
             log.info("locks are not known: %s", error)
             self._board.locks.forget()
+
+    def _held_back(self) -> bool:
+        """Whether ovs-vswitchd passes nothing until its flows are there."""
+        rows = self._database.rows("Open_vSwitch")
+        return self._watch.alive and bool(rows) and WAIT in rows[0].other_config
 
     def _restore_locks(self) -> None:
         """Put in again what an ovs-vswitchd that is new has lost; then it may pass frames."""
@@ -148,7 +156,10 @@ class OpenVSwitchDatapath:
             self._hold_back()
         if self.place.own and not (self._watch.alive and self._database.connected) and self.place.own.ensure():
             self._database.hurry()
-        return self._watch.look()
+        renewed = self._watch.look()
+        if renewed:  # what was known of flows was the other one's
+            self._board.locks.forget()
+        return renewed
 
     def heed(self, bridge: str, asked: Mapping[str, Settings]) -> None:
         if self._kernel.table.heeded(bridge) != asked:
