@@ -202,7 +202,7 @@ def _end(_number: int, _frame: FrameType | None) -> None:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description="Run pytest on a stock Debian kernel in a virtual machine.")
-    parser.add_argument("--seconds", type=float, default=900, help="time limit of boot and tests together (900)")
+    parser.add_argument("--seconds", type=float, default=1500, help="time limit of boot and tests together (1500)")
     parser.add_argument("--junit", type=Path, help="where to put the report junit.xml")
     options, selection = parser.parse_known_args()
     signal.signal(signal.SIGTERM, _end)

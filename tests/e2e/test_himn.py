@@ -28,7 +28,7 @@ def site(tmp_path: Path) -> Iterator[tuple[Pool, Namespace, Namespace]]:
 
 def address_by_dhcp(guest: Inside) -> str:
     """What a client in the guest is told; it takes the address."""
-    said = guest.command("sh", "-c", "udhcpc -i eth0 -n -q -t 10 -T 1 -s /bin/true 2>&1")
+    said = guest.command("sh", "-c", "udhcpc -i eth0 -n -q -t 30 -T 1 -s /bin/true 2>&1")
     address = re.search(r"lease of ([0-9.]+) obtained", said)
     assert address, said
     guest.command("ip", "address", "add", f"{address[1]}/16", "dev", "eth0")
