@@ -59,7 +59,7 @@ class Bonds:
         """What takes its time and can be done while the NICs still work alone: the device of a new bond, and its fence. What does not come to
         pass here is done, or refused, in its turn."""
         for want in uplinks:
-            if want.bond and self._kernel.table.link(want.device) is None:
+            if want.bond and self._kernel.ask(want.device) is None:  # of one that another has just made there may be no news yet
                 with suppress(Refused, OSError):
                     self._check(want.bond.slaves)
                     self._make(want, want.bond)
