@@ -4,6 +4,7 @@ A question has its time: a daemon that was stopped answers nothing for ever.
 """
 
 import contextlib
+import os
 import socket
 from pathlib import Path
 from typing import Any
@@ -19,12 +20,21 @@ def ask(path: Path, method: str, *arguments: str) -> str:
     """Raises OSError: nobody is there, no answer in time, or the daemon's own refusal."""
     with socket.socket(socket.AF_UNIX) as sock:
         sock.settimeout(PATIENCE_S)
-        sock.connect(str(path))
+        _connect(sock, path)
         sock.sendall(msgspec.json.encode({"id": 0, "method": method, "params": arguments}))
         answer = _receive(sock)
     if answer.get("error"):
         raise OSError(str(answer["error"]).strip())
     return str(answer["result"])
+
+
+def _connect(sock: socket.socket, path: Path) -> None:
+    """By its folder's descriptor: the kernel takes no path of more than 107 bytes (unix(7))."""
+    folder = os.open(path.parent, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        sock.connect(f"/proc/self/fd/{folder}/{path.name}")
+    finally:
+        os.close(folder)
 
 
 def _receive(sock: socket.socket) -> Any:
