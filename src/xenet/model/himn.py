@@ -7,6 +7,7 @@ other_config, so that the same network is known again in any pool.
 from ipaddress import IPv4Address, IPv4Network
 
 from xenet.model.network import Network
+from xenet.model.state import PoolState
 
 BRIDGE = "xenapi"
 MAC = "fe:ff:ff:ff:ff:ff"
@@ -24,6 +25,10 @@ SETTINGS = {
 
 def is_himn(network: Network) -> bool:
     return network.other_config.get(IS_HIMN) == "true" and network.bridge == BRIDGE
+
+
+def find_himn(state: PoolState) -> Network | None:
+    return next((network for network in state.where(Network, "bridge", BRIDGE) if is_himn(network)), None)
 
 
 def subnet(network: Network) -> IPv4Network | None:

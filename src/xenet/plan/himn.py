@@ -2,7 +2,7 @@
 
 import msgspec
 
-from xenet.model.himn import BRIDGE, guest_range, host_address, is_himn, subnet
+from xenet.model.himn import BRIDGE, find_himn, guest_range, host_address, subnet
 from xenet.model.network import Network
 from xenet.model.state import PoolState
 from xenet.model.types import Ref
@@ -28,7 +28,7 @@ class DHCPServer(msgspec.Struct, frozen=True):
 
 def dhcp_server(state: PoolState, host: Ref) -> DHCPServer | None:
     """None as long as the network is not there on this host."""
-    network = _himn(state)
+    network = find_himn(state)
     leases = _leases(state, network, host) if network else ()
     if network is None or not (leases or is_attached(state, network, host)) or not guest_range(network):
         return None
@@ -45,14 +45,10 @@ def dhcp_server(state: PoolState, host: Ref) -> DHCPServer | None:
 
 def guests_reach(state: PoolState, host: Ref) -> Reach | None:
     """Where guests reach the host's API; None as long as the network is not there on this host."""
-    network = _himn(state)
+    network = find_himn(state)
     if network is None or not host_address(network) or not (_vifs(state, network, host) or is_attached(state, network, host)):
         return None
     return Reach(network.uuid, BRIDGE, "", network.other_config["ip_begin"], "")
-
-
-def _himn(state: PoolState) -> Network | None:
-    return next((network for network in state.where(Network, "bridge", BRIDGE) if is_himn(network)), None)
 
 
 def _leases(state: PoolState, network: Network, host: Ref) -> tuple[tuple[str, str], ...]:

@@ -8,17 +8,13 @@ from ipaddress import IPv4Address
 
 from xenet.model.change import Draft
 from xenet.model.hidden import Operation
-from xenet.model.himn import BRIDGE, guest_range, is_himn
+from xenet.model.himn import find_himn, guest_range
 from xenet.model.network import Network
 from xenet.model.state import PoolState
 from xenet.model.types import VIFRef
 from xenet.model.vif import VIF
 from xenet.verbs.allowed import refresh_allowed
 from xenet.verbs.attachments import follow_use
-
-
-def find_himn(state: PoolState) -> Network | None:
-    return next((network for network in state.where(Network, "bridge", BRIDGE) if is_himn(network)), None)
 
 
 def settle(draft: Draft) -> None:
