@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from xenet.cli.simulate import keep_simulated
+from xenet.server.load import Limits
 from xenet.server.main import Server, Settings, serve
 from xenet.server.sessions import PENALTY
 
@@ -70,6 +71,7 @@ def server_settings(options: dict[str, Any]) -> Settings:
         password=password,
         www=options["www"],
         penalty=penalty,
+        limits=Limits(options["session_calls"], options["session_tasks"]),
         log_calls=options["log_calls"],
         seed=options["seed"] if options["datapath"] == "fake" else "",
     )

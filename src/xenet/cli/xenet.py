@@ -46,6 +46,7 @@ def main() -> None:
 
 FOLDER = click.Path(path_type=Path, file_okay=False, resolve_path=True)
 FILE = click.Path(path_type=Path, dir_okay=False)
+AT_LEAST_ONE = click.IntRange(1)
 FOLDER_THERE = click.Path(path_type=Path, file_okay=False, resolve_path=True, exists=True)
 
 
@@ -132,6 +133,8 @@ def down(state: Path, netns: str, datapath: str) -> None:
 @click.option("--tls/--no-tls", default=False, help="https with a certificate of its own making, or http.")
 @click.option("--password-file", type=click.Path(path_type=Path, exists=True, dir_okay=False), help="Root's password at the first start.")
 @click.option("--www", type=click.Path(path_type=Path, exists=True, file_okay=False), help="Static files to serve at GET /.")
+@click.option("--session-calls", type=AT_LEAST_ONE, default=2000, show_default=True, help="Calls of one session at once; more are refused.")
+@click.option("--session-tasks", type=AT_LEAST_ONE, default=1000, show_default=True, help="Tasks of one session that have not ended.")
 @click.option("--log-calls", is_flag=True, help="Say each call on stderr: its message, how it ended and how long it took.")
 @click.option("--no-agent", is_flag=True, help="The server alone; hosts come by their own agents.")
 def serve(**options: Any) -> None:

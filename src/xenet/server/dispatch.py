@@ -9,6 +9,7 @@ from xenet.server.calls import Unknown, logged
 from xenet.server.core import Core
 from xenet.server.events import Events
 from xenet.server.http import Origin
+from xenet.server.load import MAKES_TASK
 from xenet.server.sessions import Sessions
 from xenet.verbs.catalogue import MESSAGES
 from xenet.verbs.registry import Message
@@ -42,6 +43,18 @@ class Dispatcher:
             return True
         message, asynchronous = self._find(method)
         session, given = self._session_of(message, method, params)
+        if not session:
+            return await self._run(message, given, session, origin)
+        load = self.sessions.load_of(session)
+        with load.call(message):
+            if not asynchronous and message.full_name != MAKES_TASK:
+                return await self._run(message, given, session, origin)
+            with load.task(self.core.store.snapshot()) as made:
+                task = await self._run(message, given, session, origin, asynchronous=asynchronous)
+                made(task)
+                return task
+
+    async def _run(self, message: Message, given: list[Any], session: str, origin: Origin, *, asynchronous: bool = False) -> Any:
         args = decode_args(message, given)
         self._check_role(session, message)
         if message.full_name in BUILTIN:

@@ -21,6 +21,7 @@ from xenet.server.events import Events
 from xenet.server.hosts import Hosts
 from xenet.server.http import make_app
 from xenet.server.listeners import Listeners
+from xenet.server.load import Limits
 from xenet.server.sessions import PENALTY, Sessions
 from xenet.server.tls import server_context
 from xenet.store.base import Store
@@ -45,6 +46,7 @@ class Settings(msgspec.Struct, frozen=True):
     password: str = ""
     www: Path | None = None
     penalty: float = PENALTY
+    limits: Limits = Limits()
     log_calls: bool = False
     """Each call in the log, at level info."""
     seed: str = ""
@@ -62,7 +64,7 @@ class Server:
         if settings.seed:
             self.core.chance = foretold(settings.seed, self.store.snapshot().revision)
         self.hosts.core = self.core
-        self.sessions = Sessions(self.store, lambda: datetime.now(UTC), settings.penalty)
+        self.sessions = Sessions(self.store, lambda: datetime.now(UTC), settings.penalty, settings.limits)
         self.events = Events(self.store)
         missed = partial(end_bound_task, self.core, self.sessions)
         app = make_app(Dispatcher(self.core, self.sessions, self.events, log_calls=settings.log_calls), www=settings.www, missed=missed)

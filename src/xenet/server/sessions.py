@@ -16,6 +16,7 @@ from xenet.model.task import Session
 from xenet.model.types import NULL, Ref
 from xenet.server import passwords
 from xenet.server.guesses import Guesses
+from xenet.server.load import LIMITS, Limits, Load
 from xenet.store.base import Store
 from xenet.verbs.subject import find_subject
 
@@ -41,7 +42,7 @@ class Registered(msgspec.Struct, frozen=True):
 class Sessions:
     """The sessions that live, by the hash of their reference."""
 
-    def __init__(self, store: Store, now: Callable[[], datetime], penalty: float = PENALTY) -> None:
+    def __init__(self, store: Store, now: Callable[[], datetime], penalty: float = PENALTY, limits: Limits = LIMITS) -> None:
         self.store = store
         self.now = now
         self.penalty = penalty
@@ -50,6 +51,8 @@ class Sessions:
         self.registered: dict[bytes, Registered] = {}
         """The queues of event.register, by the hash of the session's reference."""
         self._alive: dict[bytes, Session] = {}
+        self._limits = limits
+        self._loads: dict[bytes, Load] = {}
         self.guesses = Guesses(now)
         self._hashing = asyncio.Semaphore(HASHING)
 
@@ -95,6 +98,7 @@ class Sessions:
         self._make_room(user, originator)
         self._alive[digest(ref)] = session
         self.ended[digest(ref)] = asyncio.Event()
+        self._loads[digest(ref)] = Load(self._limits)
         return ref
 
     def _make_room(self, user: str, originator: str) -> None:
@@ -146,6 +150,10 @@ class Sessions:
         """Set when this session is over."""
         return self.ended[digest(ref)]
 
+    def load_of(self, ref: str) -> Load:
+        """What a living session has going on."""
+        return self._loads[digest(ref)]
+
     def sweep(self) -> None:
         """End the sessions that were idle for too long, without waiting for a call of theirs."""
         for key in [key for key, session in self._alive.items() if self.now() - session.last_active > IDLE]:
@@ -159,6 +167,7 @@ class Sessions:
     def _close(self, key: bytes) -> None:
         self._alive.pop(key, None)
         self.registered.pop(key, None)
+        self._loads.pop(key, None)
         event = self.ended.pop(key, None)
         if event is not None:
             event.set()

@@ -143,6 +143,7 @@ _CALL: Mapping[str, Text] = {
     "SESSION_INVALID": ("The session has ended.", "handle"),
     "SESSION_NOT_REGISTERED": ("The session has not registered for events.", "handle"),
     "TASK_CANCELLED": ("The task was cancelled.", "task"),
+    "TOO_MANY_PENDING_TASKS": ("The session has too many calls or tasks under way; let some of them end first.", ""),
     "UUID_INVALID": ("No object of this class has this uuid.", "type uuid"),
 }
 
