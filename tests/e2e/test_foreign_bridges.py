@@ -10,9 +10,11 @@ from typing import Any
 import pytest
 import XenAPI
 
+from tests.datapath.bridge_host import needs_tap
 from tests.e2e.test_pif_life import refusal
 from tests.e2e.world import Pool, links, pool, ports, until
 from tests.netns import Namespace, cable, namespaces, ping
+from xenet.datapath.openvswitch.programs import find_programs
 
 pytestmark = pytest.mark.kernel
 
@@ -140,3 +142,110 @@ def test_xe_makes_such_a_network(site: tuple[Pool, Namespace]) -> None:
     assert made.api.network.get_managed(network) is False
     made.start(made.vm("vm", network), "host1")
     assert len(ports(host, "br-lab")) == 2
+
+
+# --- a host on Open vSwitch ------------------------------------------------------------------------
+
+
+class Switch:
+    """An administrator's hand on the host's Open vSwitch."""
+
+    def __init__(self, made: Pool) -> None:
+        self.folder = made.folder / "host1" / "openvswitch"
+
+    def __call__(self, *argv: str) -> str:
+        programs = find_programs()
+        command = [programs.vsctl, f"--db=unix:{self.folder / 'db.sock'}", "--timeout=10", *argv]
+        done = subprocess.run(command, env=programs.environment, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        return done.stdout.strip()
+
+    def add(self, bridge: str) -> None:
+        kind = self("get", "Bridge", "xenbr0", "datapath_type")
+        self("add-br", bridge, "--", "set", "Bridge", bridge, f"datapath_type={kind}", "other_config:mac-aging-time=77")
+
+    def ports(self, bridge: str) -> set[str]:
+        return set(self("list-ports", bridge).split())
+
+    def is_like(self) -> tuple[str, ...]:
+        """The bridge's row but for its ports, and its own port's rows."""
+        bridge = self("--columns=_uuid,external_ids,other_config,fail_mode,datapath_type,flow_tables,controller", "list", "Bridge", "br-lab")
+        return bridge, self("list", "Port", "lab0"), self("--columns=_uuid,type,external_ids,other_config,mtu,ofport", "list", "Interface", "lab0")
+
+
+@pytest.fixture
+def switched(tmp_path: Path) -> Iterator[tuple[Pool, Namespace, Switch]]:
+    """A host on Open vSwitch whose administrator has a bridge br-lab in the same database, with a cable to a machine."""
+    with namespaces(3) as (host, switch, machine), pool(tmp_path) as made:
+        cable(host, "eth0", switch, "port")
+        cable(host, "lab0", machine, "eth0")
+        machine.ip("address", "add", "10.0.0.9/24", "dev", "eth0")
+        made.start_agent("host1", netns=host, extra=("--datapath", "openvswitch"))
+        made.wait_for("host1")
+        admin = Switch(made)
+        admin.add("br-lab")
+        admin("add-port", "br-lab", "lab0")
+        yield made, host, admin
+
+
+@needs_tap
+def test_a_bridge_of_open_vswitch_stays_its_owners(switched: tuple[Pool, Namespace, Switch]) -> None:
+    made, _, admin = switched
+    before = admin.is_like()
+    network = unmanaged(made)
+    vm = made.vm("vm", network)
+    until(lambda: starts(made, vm))
+    guest = made.inside(vm, "host1")
+    guest.command("ip", "address", "add", "10.0.0.2/24", "dev", "eth0")
+    (vif,) = made.api.VM.get_VIFs(vm)
+    device = made.device(vif)
+    assert admin.ports("br-lab") == {"lab0", device}
+    assert ping(guest, "10.0.0.9")
+    assert any(row["owner"] == f"VIF {made.api.VIF.get_uuid(vif)}" for row in made.api.network.get_fdb(network))
+    made.api.VIF.set_ipv4_allowed(vif, ["10.0.0.2"])
+    made.api.VIF.set_locking_mode(vif, "locked")
+    assert ping(guest, "10.0.0.9")
+    guest.command("ip", "address", "flush", "dev", "eth0")
+    guest.command("ip", "address", "add", "10.0.0.3/24", "dev", "eth0")
+    assert not ping(guest, "10.0.0.9", 0.5), "a lock holds there as elsewhere"
+    made.api.VIF.set_locking_mode(vif, "unlocked")
+    made.api.VIF.set_qos_algorithm_params(vif, {"kbps": "50000"})
+    made.api.VIF.set_qos_algorithm_type(vif, "ratelimit")
+    assert ping(guest, "10.0.0.9")
+    made.api.VIF.move(vif, made.network("internal"))
+    assert admin.ports("br-lab") == {"lab0"}
+    made.api.VIF.move(vif, network)
+    assert ping(guest, "10.0.0.9")
+    made.kill("host1")
+    assert ping(guest, "10.0.0.9")
+    made.start_agent("host1", extra=("--datapath", "openvswitch"))
+    made.wait_for("host1")
+    admin("del-port", "br-lab", device)
+    until(lambda: device in admin.ports("br-lab"))
+    assert ping(guest, "10.0.0.9")
+    made.api.VM.hard_shutdown(vm)
+    assert admin.ports("br-lab") == {"lab0"}
+    assert admin.is_like() == before
+
+
+@needs_tap
+def test_a_bridge_of_open_vswitch_comes_and_goes(switched: tuple[Pool, Namespace, Switch]) -> None:
+    made, host, admin = switched
+    vm = made.vm("vm", unmanaged(made, "br-late"))
+    assert refusal(made.api.VM.start_on, vm, made.host("host1"), False, False) == ["BRIDGE_NOT_AVAILABLE", "br-late"]
+    admin.add("br-late")
+    until(lambda: starts(made, vm))
+    (vif,) = made.api.VM.get_VIFs(vm)
+    admin("del-br", "br-late")
+    admin.add("br-late")
+    until(lambda: admin.ports("br-late") == {made.device(vif)})
+    taken = made.network("of that name")
+    mine = str(made.api.network.create({"name_label": "of that name", "other_config": {}, "bridge": "br-lab"}))
+    until(lambda: refusal(made.api.network.attach, mine, made.host("host1")) == ["BRIDGE_NAME_EXISTS", "br-lab"])
+    made.api.network.attach(taken, made.host("host1"))
+    host.ip("link", "add", "br-kernel", "up", "type", "bridge")
+    other = made.vm("other", unmanaged(made, "br-kernel"))
+    until(lambda: refusal(made.api.VM.start_on, other, made.host("host1"), False, False)[0] == "OPERATION_NOT_ALLOWED")
+    assert ports(host, "br-kernel") == set()
+    made.api.VM.hard_shutdown(vm)
+    assert "br-late" in admin("list-br").split()

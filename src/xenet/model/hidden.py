@@ -144,6 +144,8 @@ class ForeignBridge(msgspec.Struct, frozen=True):
 
     name: str
     mtu: int
+    fits: bool = True
+    """False: it is of another kind than the host's switches, and VIFs cannot be its ports."""
 
 
 class Lease(msgspec.Struct, frozen=True):

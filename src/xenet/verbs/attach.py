@@ -1,6 +1,6 @@
 """Which host can reach which network, and what must be up there before a VIF can be a port of it."""
 
-from xenet.model.errors import Failure
+from xenet.model.errors import Failure, not_allowed
 from xenet.model.hidden import Operation
 from xenet.model.himn import is_himn
 from xenet.model.host import Host, HostMetrics
@@ -95,11 +95,14 @@ def check_live(state: PoolState, host: Ref) -> None:
 
 def bring_up(work: Work, host: Ref, network: Network) -> None:
     """Want the host's PIF on this network plugged. Raises BRIDGE_NOT_AVAILABLE [bridge] for an unmanaged network whose bridge nobody has made
-    there, BRIDGE_NAME_EXISTS [bridge] for an internal one whose bridge somebody has; CANNOT_PLUG_BOND_SLAVE [pif],
-    OTHER_OPERATION_IN_PROGRESS, also while a PIF that goes off it here may yet come back."""
+    there, OPERATION_NOT_ALLOWED [text] for one of another kind than the host's switches; BRIDGE_NAME_EXISTS [bridge] for an internal one whose
+    bridge somebody has; CANNOT_PLUG_BOND_SLAVE [pif], OTHER_OPERATION_IN_PROGRESS, also while a PIF that goes off it here may yet come back."""
     if not network.managed:
-        if find_foreign(work.state, network, host) is None:
+        bridge = find_foreign(work.state, network, host)
+        if bridge is None:
             raise Failure("BRIDGE_NOT_AVAILABLE", network.bridge)
+        if not bridge.fits:
+            raise not_allowed(f"{bridge.name} is a bridge of the kernel, and this host's VIFs are ports of Open vSwitch")
         return
     pif = find_pif(work.state, network.ref, host)
     if pif is None:

@@ -32,7 +32,7 @@ def apply(switches: Mapping[str, SwitchView], step: s.Step) -> Switches:
         case s.DetachUplink():
             _detach(now, step)
         case s.CreatePort() | s.SetPort():
-            _put(now, step.bridge, step.port)
+            _put(now, step.bridge, step.port, step.foreign)
         case s.RemovePort():
             _take_out(now, step.port.device)
     return now
@@ -74,13 +74,19 @@ def _delete(switches: Switches, bridge: str) -> None:
     del switches[bridge]
 
 
-def _put(switches: Switches, bridge: str, port: PortView) -> None:
-    _own(switches, bridge)
+def _put(switches: Switches, bridge: str, port: PortView, foreign: bool) -> None:
+    """Whether somebody else's bridge is there, the database says."""
+    if not foreign:
+        _own(switches, bridge)
     _take_out(switches, port.device)
-    switches[bridge] = replace(switches[bridge], ports={**switches[bridge].ports, port.device: port})
+    home = switches.get(bridge) or SwitchView(bridge, "", foreign=True)
+    switches[bridge] = replace(home, ports={**home.ports, port.device: port})
 
 
 def _take_out(switches: Switches, device: str) -> None:
     for name, switch in list(switches.items()):
         if device in switch.ports:
-            switches[name] = replace(switch, ports={other: port for other, port in switch.ports.items() if other != device})
+            left = {other: port for other, port in switch.ports.items() if other != device}
+            switches[name] = replace(switch, ports=left)
+            if switch.foreign and not left:
+                del switches[name]

@@ -171,7 +171,11 @@ class OpenVSwitchDatapath:
         return set()
 
     def bridges(self) -> list[ForeignBridge]:
-        return [ForeignBridge(link.name, link.mtu) for link in self._kernel.table.foreign()]
+        """Those in the database, and the kernel's."""
+        links = [link for name in sorted(self._board.others) if (link := self._kernel.table.link(name))]
+        return [ForeignBridge(link.name, link.mtu) for link in links] + [
+            ForeignBridge(link.name, link.mtu, fits=False) for link in self._kernel.table.foreign()
+        ]
 
     def switches(self) -> dict[str, SwitchView]:
         return self._board.switches()
@@ -200,10 +204,12 @@ class OpenVSwitchDatapath:
         self._tick.set(BONDS_MS if asked else None)
 
     def foreign(self, bridge: str) -> bool:
+        if bridge in self._board.others:
+            return True
         if bridge in self._board.asked:
             return False
         link = self._kernel.table.link(bridge)
-        return self._board.foreign(bridge) is not None or (link is not None and not is_ours(link))
+        return link is not None and not is_ours(link)
 
     def foreign_master(self, device: str) -> str | None:
         if device in self._board.taken():

@@ -15,8 +15,8 @@ from xenet.datapath.links import Link
 from xenet.datapath.mark import is_switch, port_view
 from xenet.datapath.openvswitch.database import Database
 from xenet.datapath.openvswitch.locks import FlowLocks
-from xenet.datapath.openvswitch.read import is_ours, read_bridge
-from xenet.datapath.openvswitch.specs import UPLINK, Bridge, switches_of
+from xenet.datapath.openvswitch.read import has_part_of_ours, is_ours, read_bridge
+from xenet.datapath.openvswitch.specs import UPLINK, VIF, Bridge, switches_of
 from xenet.plan.view import LockView, PortView, Settings, SwitchView, UplinkView, same_device
 
 replace = msgspec.structs.replace
@@ -35,7 +35,9 @@ class Board:
         self._places: dict[str, tuple[str, int]] = {}
         """Our ports: the bridge's row, and the number there."""
         self._bridges: dict[str, Bridge] = {}
-        """Ours, as rows."""
+        """Ours and those that have ports of ours, as rows."""
+        self._others: set[str] = set()
+        """Bridges of others."""
         self._foreign: dict[str, str] = {}
         """Device -> the bridge, none of ours, that has it."""
         self._asked: dict[str, SwitchView] = {}
@@ -66,7 +68,8 @@ class Board:
 
     def _read(self) -> None:
         rows = self._database.rows("Bridge")
-        self._bridges = {row.name: read_bridge(row) for row in rows if is_ours(row)}
+        self._bridges = {row.name: read_bridge(row) for row in rows if has_part_of_ours(row)}
+        self._others = {row.name for row in rows if not is_ours(row)}
         numbers = {row.name: row.ofport[0] for row in self._database.rows("Interface") if row.ofport and row.ofport[0] > 0}
         self._places = {
             port.name: (bridge.name, numbers[port.interfaces[0].name])
@@ -77,7 +80,8 @@ class Board:
         self._foreign = {name: row.name for row in rows if not is_ours(row) for port in row.ports for name in self._names(port)}
 
     def _names(self, port: Any) -> list[str]:
-        return [port.name, *(interface.name for interface in port.interfaces)]
+        """Of a port on somebody else's bridge that is not ours."""
+        return [] if VIF in port.external_ids else [port.name, *(interface.name for interface in port.interfaces)]
 
     def _on(self, bridges: set[str]) -> set[str]:
         """The VLANs' switches on these."""
@@ -130,6 +134,11 @@ class Board:
     def asked(self) -> dict[str, SwitchView]:
         return self._asked
 
+    @property
+    def others(self) -> set[str]:
+        """Bridges in the database that are none of ours."""
+        return self._others
+
     def foreign(self, device: str) -> str | None:
         """The bridge, none of ours, that has this device."""
         return self._foreign.get(device)
@@ -174,6 +183,8 @@ class Board:
         told = table.heeded(asked.bridge)
         ports = {name: port for name, wanted in asked.ports.items() if (port := self._port(wanted, told))}
         uplink = self._uplink(asked.uplink, link, told) if asked.uplink else None
+        if asked.foreign:
+            return replace(asked, ports=ports)
         if link is None:
             return replace(asked, mac="", mtu=0, up=False, ports=ports, uplink=uplink)
         addresses, routes = table.layer3_of(link)

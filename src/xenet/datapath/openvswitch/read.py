@@ -2,12 +2,13 @@
 
 from typing import Any
 
-from xenet.datapath.openvswitch.specs import NETWORK, Bridge, Interface, Port
+from xenet.datapath.openvswitch.specs import NETWORK, VIF, Bridge, Interface, Port
 
 
 def read_bridge(row: Any) -> Bridge:
     ports = {port.name: port for port in map(read_port, row.ports)}
-    return Bridge(row.name, ports, dict(row.external_ids), dict(row.other_config), row.datapath_type, _first(row.fail_mode, ""))
+    fail_mode, foreign = _first(row.fail_mode, ""), not is_ours(row)
+    return Bridge(row.name, ports, dict(row.external_ids), dict(row.other_config), row.datapath_type, fail_mode, foreign)
 
 
 def read_port(row: Any) -> Port:
@@ -39,3 +40,8 @@ def _first(values: Any, default: Any) -> Any:
 def is_ours(row: Any) -> bool:
     """Whether this row of the table Bridge has our mark."""
     return NETWORK in row.external_ids
+
+
+def has_part_of_ours(row: Any) -> bool:
+    """Whether this row of the table Bridge is ours, or has ports of ours."""
+    return is_ours(row) or any(VIF in port.external_ids for port in row.ports)

@@ -60,6 +60,8 @@ class Bridge(msgspec.Struct, frozen=True):
     other: Mapping[str, str] = {}
     datapath: str = ""
     fail_mode: str = ""
+    foreign: bool = False
+    """An administrator's: of all this nothing is ours but the ports of VIFs."""
 
 
 # --- from switches to rows -------------------------------------------------------------------------
@@ -67,6 +69,8 @@ class Bridge(msgspec.Struct, frozen=True):
 
 def bridges_of(switches: Mapping[str, SwitchView], datapath: str) -> dict[str, Bridge]:
     """The rows for these switches. A VLAN whose carrier is not there stands alone, and so is seen to have no uplink."""
+    lodged = {name: _lodgings(switch, datapath) for name, switch in switches.items() if switch.foreign}
+    switches = {name: switch for name, switch in switches.items() if not switch.foreign}
     carriers = {switch.uplink.device: name for name, switch in switches.items() if switch.uplink and not switch.uplink.vlan}
     homes = {name: carriers.get(switch.uplink.vlan.parent, name) for name, switch in switches.items() if switch.uplink and switch.uplink.vlan}
     found = {name: _bridge(switch, datapath) for name, switch in switches.items() if homes.get(name, name) == name}
@@ -74,7 +78,12 @@ def bridges_of(switches: Mapping[str, SwitchView], datapath: str) -> dict[str, B
         if home != name:
             ports = {**found[home].ports, **_fake(switches[name], switches[home], datapath == USERSPACE)}
             found[home] = msgspec.structs.replace(found[home], ports={name: _apart(port) for name, port in ports.items()})
-    return found
+    return found | lodged
+
+
+def _lodgings(switch: SwitchView, datapath: str) -> Bridge:
+    ports = {name: _vif(port, "", datapath == USERSPACE) for name, port in switch.ports.items()}
+    return Bridge(switch.bridge, ports, datapath=datapath, foreign=True)
 
 
 def _apart(port: Port) -> Port:
@@ -107,7 +116,7 @@ def _vif(port: PortView, network: str, legs: bool, tag: int = -1) -> Port:
     said = {
         "xs-vif-uuid": port.vif,
         "xs-vm-uuid": port.vm,
-        "xs-network-uuid": network,
+        **({"xs-network-uuid": network} if network else {}),
         "attached-mac": port.mac,
         "iface-id": port.vif,
         "vm-id": port.vm,
@@ -158,7 +167,10 @@ def switches_of(bridges: Mapping[str, Bridge]) -> dict[str, SwitchView]:
     """The switches that these rows describe: what is no row of ours is left out. MACs and MTUs are those that were asked for."""
     found: dict[str, SwitchView] = {}
     for bridge in bridges.values():
-        if bridge.external.get(NETWORK):
+        if bridge.foreign:
+            if ports := _seen_ports(bridge, -1):
+                found[bridge.name] = SwitchView(bridge.name, "", ports=ports, foreign=True)
+        elif bridge.external.get(NETWORK):
             found[bridge.name] = _switch(bridge)
             fakes = [port for port in bridge.ports.values() if port.fake and port.external.get(NETWORK)]
             found |= {fake.name: _fake_switch(bridge, fake) for fake in fakes}

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from xenet.datapath.openvswitch.read import is_ours, read_port
-from xenet.datapath.openvswitch.specs import BOND, LOCK, NETWORK, UPLINK, VIF, Bridge, Interface, Port
+from xenet.datapath.openvswitch.specs import BOND, KERNEL, LOCK, NETWORK, UPLINK, VIF, Bridge, Interface, Port
 
 _MARKS = frozenset({NETWORK, UPLINK, VIF, BOND})
 _KEYS = {
@@ -39,7 +39,9 @@ class Writer:
         found: dict[str, str] = {}
         for name, bridge in want.items():
             row = self._bridges.get(name)
-            if row is not None and not is_ours(row):
+            if bridge.foreign:
+                found |= dict.fromkeys(bridge.ports, why) if (why := _unfit(row, bridge)) else {}
+            elif row is not None and not is_ours(row):
                 found[name] = f"{name} exists and is another's"
             for port in bridge.ports.values():
                 for device in {port.name, *(interface.name for interface in port.interfaces)} - {name}:
@@ -57,7 +59,10 @@ class Writer:
     def write(self, have: Mapping[str, Bridge], want: Mapping[str, Bridge]) -> None:
         """`have`: our bridges as they are. Nothing in `want` may be in conflict."""
         for name in have.keys() - want.keys():
-            self._root.delvalue("bridges", self._bridges[name])
+            if have[name].foreign:
+                self._take_out(have[name], Bridge(name))
+            else:
+                self._root.delvalue("bridges", self._bridges[name])
         for name in sorted(have.keys() & want.keys()):
             self._take_out(have[name], want[name])
         for name in sorted(want):
@@ -71,6 +76,9 @@ class Writer:
                 self._bridges[have.name].delvalue("ports", self._ports[name])
 
     def _bridge(self, name: str, have: Bridge | None, want: Bridge) -> None:
+        if want.foreign:
+            self._ports_of(self._bridges[name], have, want)
+            return
         row = self._bridges[name] if have else self._txn.insert(self._tables["Bridge"])
         if have is None:
             row.name = name
@@ -78,6 +86,9 @@ class Writer:
         _set(row, have, "datapath_type", have.datapath if have else "", want.datapath)
         _set(row, have, "fail_mode", have.fail_mode if have else "", want.fail_mode)
         self._maps(row, have, want)
+        self._ports_of(row, have, want)
+
+    def _ports_of(self, row: Any, have: Bridge | None, want: Bridge) -> None:
         for port in want.ports.values():
             there = have.ports.get(port.name) if have else None
             self._port(row, port, there if there is not None and there.fake == port.fake else None)
@@ -122,9 +133,9 @@ class Writer:
         self._interfaces(row, have, want)
 
     def _moved(self, want: Port) -> tuple[Port | None, Any]:
-        """A port of ours that comes from another bridge of ours keeps its row."""
+        """A port of ours that comes from another bridge keeps its row."""
         home = self._homes.get(want.name)
-        if home is None or not is_ours(home) or want.interfaces[0].type == "internal":
+        if home is None or want.interfaces[0].type == "internal":
             return None, None
         port = read_port(self._ports[want.name])
         if port.fake != want.fake or not _MARKS & port.external.keys():
@@ -156,6 +167,17 @@ class Writer:
             row.mtu_request = [want.mtu] if want.mtu else []
         _set(row, have, "mac", have.mac if have else "", want.mac)
         self._maps(row, have, want)
+
+
+def _unfit(row: Any, want: Bridge) -> str:
+    """Why a bridge cannot take ports of ours as somebody else's; empty: it can."""
+    if row is None:
+        return f"Open vSwitch has no bridge {want.name}"
+    if is_ours(row):
+        return f"{want.name} is xenet's own bridge"
+    if (row.datapath_type or KERNEL) != want.datapath:
+        return f"{want.name} is of the datapath {row.datapath_type or KERNEL}, xenet's switches are of {want.datapath}"
+    return ""
 
 
 def _set(row: Any, have: object, column: str, before: str, after: str, optional: bool = True) -> None:
