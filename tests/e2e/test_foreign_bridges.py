@@ -53,7 +53,8 @@ def is_like(host: Namespace) -> dict[str, Any]:
     said = links(host)
     kept = {name: {key: said[name].get(key) for key in KEPT} for name in ("br-lab", "lab0")}
     settings = {key: said["br-lab"]["linkinfo"]["info_data"][key] for key in SETTINGS}
-    return {**kept, "settings": settings, "addresses": host.ip("-o", "address", "show", "dev", "br-lab")}
+    addresses = host.ip("-o", "address", "show", "dev", "br-lab").replace(" tentative", "")
+    return {**kept, "settings": settings, "addresses": addresses}
 
 
 def test_vifs_are_ports_of_a_bridge_that_stays_its_owners(site: tuple[Pool, Namespace]) -> None:
