@@ -52,9 +52,18 @@ def test_a_bridge_has_no_such_thing(world: World) -> None:
     assert (plain.fail_mode, plain.disable_in_band) == ("", "")
 
 
+def test_the_pool_snoops_where_there_is_open_vswitch_and_a_pif(world: World) -> None:
+    draft = Draft(world.state)
+    draft.update(next(world.state.all(Pool)), igmp_snooping_enabled=True)
+    world.state = draft.state
+    assert switch(world, "openvswitch").snooping
+    assert not switch(world, "bridge").snooping
+
+
 def test_a_change_is_a_step(world: World) -> None:
     have = switch(world, "openvswitch")
-    for field, value in (("fail_mode", "secure"), ("disable_in_band", "false")):
+    for field, value in (("fail_mode", "secure"), ("disable_in_band", "false"), ("snooping", True)):
         want = structs.replace(have, **{field: value})
         (step,) = diff_host(HostView({want.bridge: want}), HostView({have.bridge: have}))
         assert type(step).__name__ == "SetSwitch"
+        assert ("mcast_snooping_enable=true other_config:" in step.text) == (step.reason == "IGMP snooping") == (field == "snooping")

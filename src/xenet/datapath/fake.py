@@ -191,13 +191,12 @@ class FakeDatapath:
         if have.network != want.network:
             raise Refused(f"{want.bridge} serves another network")
         self.drivers.tell(want.bridge, want.ethtool)
-        self._put(replace(have, mac=want.mac or have.mac, mtu=want.mtu, up=want.up))
+        self._put(replace(have, mac=want.mac or have.mac, mtu=want.mtu, up=want.up, **_said(want)))
 
     def _set_switch(self, step: s.SetSwitch) -> None:
         want, have = step.switch, self._own(step.switch.bridge)
         self.drivers.tell(want.bridge, want.ethtool)
-        said = {"fail_mode": want.fail_mode, "disable_in_band": want.disable_in_band}
-        self._put(replace(have, network=want.network, mac=want.mac or have.mac, mtu=want.mtu, up=want.up, **said))
+        self._put(replace(have, network=want.network, mac=want.mac or have.mac, mtu=want.mtu, up=want.up, **_said(want)))
 
     def _delete_switch(self, step: s.DeleteSwitch) -> None:
         if step.bridge not in self.state and step.bridge not in self.others:
@@ -325,6 +324,10 @@ class FakeDatapath:
         if step.bridge in self.state or step.bridge in self.others:
             have = self._own(step.bridge)
             self._put(replace(have, routes=tuple(route for route in have.routes if route != step.route)))
+
+
+def _said(want: SwitchView) -> dict[str, Any]:
+    return {"fail_mode": want.fail_mode, "disable_in_band": want.disable_in_band, "snooping": want.snooping}
 
 
 def _below(uplink: UplinkView) -> tuple[str, ...]:

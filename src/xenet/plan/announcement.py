@@ -36,12 +36,12 @@ def _arp(mac: bytes, ethertype: int, operation: int, address: bytes) -> bytes:
 def _advertisement(mac: bytes, address: bytes) -> bytes:
     body = struct.pack("!BBHI", _NEIGHBOUR_ADVERTISEMENT, 0, 0, _OVERRIDE) + address + struct.pack("!BB", _LINK_LAYER_TARGET, 1) + mac
     checked = address + ALL_NODES + struct.pack("!II", len(body), _ICMPV6) + body
-    body = body[:2] + struct.pack("!H", _checksum(checked)) + body[4:]
+    body = body[:2] + struct.pack("!H", checksum(checked)) + body[4:]
     header = struct.pack("!IHBB", 6 << 28, len(body), _ICMPV6, _HOP_LIMIT) + address + ALL_NODES
     return ALL_NODES_MAC + mac + struct.pack("!H", IPV6) + header + body
 
 
-def _checksum(data: bytes) -> int:
+def checksum(data: bytes) -> int:
     """The Internet's (RFC 1071)."""
     total: int = sum(struct.unpack(f"!{len(data) // 2}H", data))
     while total >> 16:

@@ -183,7 +183,7 @@ _READ = {
     ),
     "VM": frozenset({"running_on", "domid", "other_config", "born", "peer", "peer_domid", "handing_over"}),
     "attachment": frozenset({"network", "host"}),
-    "pool": frozenset({"other_config"}),
+    "pool": frozenset({"other_config", "igmp_snooping_enabled"}),
     "host": frozenset({"software_version"}),
 }
 """The fields that a SwitchView is made of: an edit of any other field (operations come and go with every call) changes none."""

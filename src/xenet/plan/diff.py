@@ -123,16 +123,17 @@ def _take_down(want: SwitchView | None, have: SwitchView | None) -> Iterator[Ste
 
 
 def _basics(switch: SwitchView) -> tuple[object, ...]:
-    return switch.mtu, switch.up, switch.network, switch.fail_mode, switch.disable_in_band
+    return switch.mtu, switch.up, switch.network, switch.fail_mode, switch.disable_in_band, switch.snooping
 
 
 def _build(want: SwitchView, have: SwitchView | None, borrowed: Mapping[str, tuple[str, ...]]) -> Iterator[Step]:
     if have is None:
         yield CreateSwitch(object=want.network, reason="the network is in use here", switch=want)
     elif (want.mac and want.mac != have.mac) or _basics(want) != _basics(have):
-        yield SetSwitch(object=want.network, reason="MAC, MTU or state differ", switch=want, ethtool=have.ethtool)
+        reason = "MAC, MTU or state differ" if want.snooping == have.snooping else "IGMP snooping"
+        yield SetSwitch(object=want.network, reason=reason, switch=want, ethtool=have.ethtool, snooping=have.snooping)
     elif want.ethtool != have.ethtool:
-        yield SetSwitch(object=want.network, reason=TOLD, switch=want, ethtool=have.ethtool)
+        yield SetSwitch(object=want.network, reason=TOLD, switch=want, ethtool=have.ethtool, snooping=have.snooping)
     if want.uplink:
         yield from _join(want, want.uplink, have, borrowed)
     if want.advertisements != (have.advertisements if have else None):

@@ -58,21 +58,29 @@ class CreateSwitch(Step, frozen=True, kw_only=True):
     def text(self) -> str:
         mac = f" address {self.switch.mac}" if self.switch.mac else ""
         made = f"ip link add {self.switch.bridge}{mac} mtu {self.switch.mtu} up type bridge forward_delay 0 mcast_snooping 0 no_linklocal_learn 1"
-        return _all(made, *_told(self.switch.bridge, self.switch.ethtool, {}))
+        return _all(made, *_snooping(self.switch, False), *_told(self.switch.bridge, self.switch.ethtool, {}))
 
 
 class SetSwitch(Step, frozen=True, kw_only=True):
-    """MAC (where not empty), MTU, up, and what its driver is told."""
+    """MAC (where not empty), MTU, up, IGMP snooping, and what its driver is told."""
 
     switch: SwitchView
     ethtool: Settings = {}
     """What its driver was told until then, as observed."""
+    snooping: bool = False
+    """Whether it snooped until then, as observed."""
 
     @property
     def text(self) -> str:
         mac = f" address {self.switch.mac}" if self.switch.mac else ""
         link = f"ip link set {self.switch.bridge}{mac} mtu {self.switch.mtu} up"
-        return _all(link, *_told(self.switch.bridge, self.switch.ethtool, self.ethtool))
+        return _all(link, *_snooping(self.switch, self.snooping), *_told(self.switch.bridge, self.switch.ethtool, self.ethtool))
+
+
+def _snooping(switch: SwitchView, now: bool) -> tuple[str, ...]:
+    said = f"ovs-vsctl set bridge {switch.bridge} mcast_snooping_enable={switch.snooping}".lower()
+    flood = f" other_config:mcast-snooping-disable-flood-unregistered={switch.snooping}".lower()
+    return (said + flood,) if switch.snooping != now else ()
 
 
 class DeleteSwitch(Step, frozen=True, kw_only=True):

@@ -1,4 +1,5 @@
-"""What other_config says of an Open vSwitch bridge: of the pool, the network and the PIF the last one that says it counts, as on a XenServer."""
+"""What is said of an Open vSwitch bridge: other_config of the pool, the network and the PIF, of which the last one that says it counts; and the
+pool's IGMP snooping, on networks with a PIF. As on a XenServer."""
 
 from typing import Any
 
@@ -20,5 +21,6 @@ def vswitch_of(state: PoolState, network: Network, pif: PIF) -> dict[str, Any]:
     in_band = said.get("vswitch-disable-in-band", "")
     return {
         "fail_mode": "secure" if said.get("vswitch-controller-fail-mode") == "secure" else "",
+        "snooping": any(pool.igmp_snooping_enabled for pool in state.all(Pool)),
         "disable_in_band": in_band if in_band in ("true", "false") else "",
     }

@@ -21,6 +21,8 @@ from xenet.verbs.call import PATIENCE, Call, Ended, Work, xml_result
 from xenet.verbs.management import note_address
 from xenet.verbs.measure import measured
 from xenet.verbs.settle import settle
+from xenet.verbs.snooping import VERB as SNOOPING
+from xenet.verbs.snooping import status_of
 from xenet.verbs.tunnel import note_tunnels
 from xenet.verbs.unmanaged import note_unmanaged
 
@@ -104,13 +106,16 @@ def _note_pifs(work: Work, host: Ref, revision: int, down: Mapping[Ref, str]) ->
         return
     for pif in work.state.where(PIF, "host", host):
         up = pif.plugged and pif.ref not in down
-        if pif.managed and pif.currently_attached != up:
-            work.update(pif, currently_attached=up)
+        igmp = status_of(work.state, pif, up and pif.managed)
+        if pif.managed and (pif.currently_attached, pif.igmp_snooping_status) != (up, igmp):
+            work.update(pif, currently_attached=up, igmp_snooping_status=igmp)
 
 
 def _failure_of(work: Work, operation: Operation, failed: Mapping[Ref, str]) -> Failure | None:
     for ref in (*operation.objects, *operation.needs):
         if ref in failed:
+            if operation.verb == SNOOPING:
+                return Failure("COULD_NOT_UPDATE_IGMP_SNOOPING_EVERYWHERE")
             if work.state.find(PIF, ref) is not None:
                 return Failure("PIF_CONFIGURATION_ERROR", ref, failed[ref])
             return internal(failed[ref])

@@ -61,7 +61,6 @@ UNIMPLEMENTED: dict[str, dict[str, str]] = {
         "notify": _INTERNAL,
     },
     "pool": {
-        "set_igmp_snooping_enabled": _OVS,
         "set_vswitch_controller": _OVS,
         "join": _POOL,
         "join_force": _POOL,

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping
+from typing import Any
 
 import msgspec
 
@@ -38,8 +39,8 @@ def apply(switches: Mapping[str, SwitchView], step: s.Step) -> Switches:
     return now
 
 
-def _said(want: SwitchView) -> dict[str, str]:
-    return {"fail_mode": want.fail_mode, "disable_in_band": want.disable_in_band}
+def _said(want: SwitchView) -> dict[str, Any]:
+    return {"fail_mode": want.fail_mode, "disable_in_band": want.disable_in_band, "snooping": want.snooping}
 
 
 def _own(switches: Switches, bridge: str) -> SwitchView:

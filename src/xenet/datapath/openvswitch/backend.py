@@ -33,6 +33,7 @@ from xenet.datapath.openvswitch.fdb import parse_fdb
 from xenet.datapath.openvswitch.place import Place
 from xenet.datapath.openvswitch.ports import SwitchPorts
 from xenet.datapath.openvswitch.programs import find_programs
+from xenet.datapath.openvswitch.querier import Querier
 from xenet.datapath.openvswitch.specs import KERNEL, USERSPACE
 from xenet.datapath.openvswitch.timer import Timer
 from xenet.datapath.openvswitch.uplinks import Uplinks
@@ -73,8 +74,9 @@ class OpenVSwitchDatapath:
         self._ioctl = socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
         self._bonds: dict[str, BondLinks] = {}
         self._tick = Timer()
+        self._querier = Querier()
         self._epoll = select.epoll()
-        for fileno in (self._kernel.fileno(), self._database.fileno(), self._watch.fileno(), self._tick.fd):
+        for fileno in (self._kernel.fileno(), self._database.fileno(), self._watch.fileno(), self._tick.fd, self._querier.fileno()):
             self._epoll.register(fileno, select.EPOLLIN)
         self._touched: set[str] = set()
         """What has changed, and was not told yet."""
@@ -84,6 +86,7 @@ class OpenVSwitchDatapath:
     def close(self) -> None:
         self._epoll.close()
         self._tick.close()
+        self._querier.close()
         self._watch.close()
         self._database.close()
         self._kernel.close()
@@ -107,6 +110,7 @@ class OpenVSwitchDatapath:
             self._look_at_locks()
             self._restore_locks()
             self._touched |= set(self._board.asked)
+        self._querier.follow(self._board.snooped())
         touched, self._touched = self._touched, set()
         return touched
 
@@ -159,6 +163,7 @@ class OpenVSwitchDatapath:
         renewed = self._watch.look()
         if renewed:  # what was known of flows was the other one's
             self._board.locks.forget()
+            self._querier.forget()
         return renewed
 
     def heed(self, bridge: str, asked: Mapping[str, Settings]) -> None:
@@ -250,6 +255,7 @@ class OpenVSwitchDatapath:
             finally:
                 ports.close()
         self._hear()
+        self._querier.follow(self._board.snooped())
         return batch.failures()
 
     def _carry_out(self, batch: Batch, ports: SwitchPorts, handover: Handover) -> None:

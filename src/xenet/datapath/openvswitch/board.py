@@ -147,6 +147,13 @@ class Board:
         """Devices of VIFs that the database has."""
         return {name for switch in self._asked.values() for name in switch.ports}
 
+    def snooped(self) -> set[str]:
+        """The VIFs' ports on switches that snoop, VLANs' included, whose guests are there."""
+        homes = {bridge.name for bridge in self._bridges.values() if bridge.snooping}
+        if not homes:
+            return set()
+        return {port for name in self._asked if self.home(name)[0] in homes for port, view in self._view(name).ports.items() if not view.moving}
+
     def taken(self) -> set[str]:
         """Devices that our switches lead out by."""
         return {

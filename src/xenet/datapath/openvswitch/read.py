@@ -8,7 +8,7 @@ from xenet.datapath.openvswitch.specs import NETWORK, VIF, Bridge, Interface, Po
 def read_bridge(row: Any) -> Bridge:
     ports = {port.name: port for port in map(read_port, row.ports)}
     fail_mode, foreign = _first(row.fail_mode, ""), not is_ours(row)
-    return Bridge(row.name, ports, dict(row.external_ids), dict(row.other_config), row.datapath_type, fail_mode, foreign)
+    return Bridge(row.name, ports, dict(row.external_ids), dict(row.other_config), row.datapath_type, fail_mode, row.mcast_snooping_enable, foreign)
 
 
 def read_port(row: Any) -> Port:

@@ -17,6 +17,8 @@ from xenet.plan.view import BondView, LockView, PortView, SwitchView, UplinkView
 NETWORK, UPLINK, VIF, BOND, LOCK = "xenet-network", "xenet-uplink", "xenet-vif", "xenet-bond", "xenet-lock"
 """Our keys: of a bridge or fake bridge, the network's uuid; of what leads out, the device's name; of a port, the VIF's uuid; what a bond was
 asked for, what a port is locked to."""
+UNHEARD, FLOOD, REPORTS = "mcast-snooping-disable-flood-unregistered", "mcast-snooping-flood", "mcast-snooping-flood-reports"
+"""Of a bridge that snoops: what nobody has asked for goes nowhere. Of a port of it: all multicast goes there; what guests ask for, too."""
 USERSPACE, KERNEL = "netdev", "system"
 """Datapath types. In the first one, the way of a port's frames to a queue is another (see `legs`)."""
 _IN_BAND: dict[str, Literal["", "true", "false"]] = {"true": "true", "false": "false"}
@@ -60,6 +62,7 @@ class Bridge(msgspec.Struct, frozen=True):
     other: Mapping[str, str] = {}
     datapath: str = ""
     fail_mode: str = ""
+    snooping: bool = False
     foreign: bool = False
     """An administrator's: of all this nothing is ours but the ports of VIFs."""
 
@@ -92,15 +95,22 @@ def _apart(port: Port) -> Port:
 
 
 def _bridge(switch: SwitchView, datapath: str) -> Bridge:
-    local = Port(switch.bridge, (Interface(switch.bridge, "internal", switch.mtu),))
+    local = Port(switch.bridge, (Interface(switch.bridge, "internal", switch.mtu),), other=_flooded(switch, FLOOD))
     ports = {local.name: local, **{name: _vif(port, switch.network, datapath == USERSPACE) for name, port in switch.ports.items()}}
     if switch.uplink and not switch.uplink.vlan:
-        ports[switch.uplink.device] = _uplink(switch.uplink)
+        uplink = _uplink(switch.uplink)
+        ports[uplink.name] = msgspec.structs.replace(uplink, other={**uplink.other, **_flooded(switch, FLOOD, REPORTS)})
     external = {NETWORK: switch.network, "xs-network-uuids": switch.network, "network-uuids": switch.network}
     other = {"mac-table-size": "10000", **({"hwaddr": switch.mac} if switch.mac else {})}
     if switch.disable_in_band:
         other["disable-in-band"] = switch.disable_in_band
-    return Bridge(switch.bridge, ports, external, other, datapath, switch.fail_mode)
+    other |= _flooded(switch, UNHEARD)
+    return Bridge(switch.bridge, ports, external, other, datapath, switch.fail_mode, switch.snooping)
+
+
+def _flooded(switch: SwitchView, *keys: str) -> dict[str, str]:
+    """The host and who is outside hear all, as there is nobody who would ask them again and again what they want to hear."""
+    return dict.fromkeys(keys, "true") if switch.snooping else {}
 
 
 def _fake(switch: SwitchView, lower: SwitchView, legs: bool) -> dict[str, Port]:
@@ -108,7 +118,8 @@ def _fake(switch: SwitchView, lower: SwitchView, legs: bool) -> dict[str, Port]:
     tag, networks = switch.uplink.vlan.tag, f"{switch.network};{lower.network}"
     said = {f"fake-bridge-{key}": networks for key in ("xs-network-uuids", "network-uuids")}
     local = Interface(switch.bridge, "internal", switch.mtu, switch.mac)
-    port = Port(switch.bridge, (local,), tag, True, external={NETWORK: switch.network, UPLINK: switch.uplink.device, **said})
+    marks = {NETWORK: switch.network, UPLINK: switch.uplink.device, **said}
+    port = Port(switch.bridge, (local,), tag, True, external=marks, other=_flooded(lower, FLOOD))
     return {port.name: port, **{name: _vif(view, switch.network, legs, tag) for name, view in switch.ports.items()}}
 
 
@@ -189,6 +200,7 @@ def _switch(bridge: Bridge) -> SwitchView:
         ports=_seen_ports(bridge, -1),
         fail_mode="secure" if bridge.fail_mode == "secure" else "",
         disable_in_band=_IN_BAND.get(bridge.other.get("disable-in-band", ""), ""),
+        snooping=bridge.snooping and bridge.other.get(UNHEARD) == "true",
     )
 
 

@@ -22,12 +22,12 @@ class Timer:
         value = (ctypes.c_long * 4)(0, 0, seconds, rest * 1_000_000)
         self._libc.timerfd_settime(self.fd, 0, value, None)
 
-    def take(self) -> None:
-        """Its time has been noticed."""
+    def take(self) -> bool:
+        """Whether its time has come since the last time it was asked."""
         try:
-            os.read(self.fd, 8)
+            return bool(os.read(self.fd, 8))
         except BlockingIOError:
-            return
+            return False
 
     def close(self) -> None:
         os.close(self.fd)

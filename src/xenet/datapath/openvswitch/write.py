@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from xenet.datapath.openvswitch.read import is_ours, read_port
-from xenet.datapath.openvswitch.specs import BOND, KERNEL, LOCK, NETWORK, UPLINK, VIF, Bridge, Interface, Port
+from xenet.datapath.openvswitch.specs import BOND, FLOOD, KERNEL, LOCK, NETWORK, REPORTS, UNHEARD, UPLINK, VIF, Bridge, Interface, Port
 
 _MARKS = frozenset({NETWORK, UPLINK, VIF, BOND})
 _KEYS = {
@@ -17,7 +17,7 @@ _KEYS = {
     | {"xs-vif-uuid", "xs-vm-uuid", "xs-network-uuid", "attached-mac", "iface-id", "vm-id", "iface-status"},
     "other_config": frozenset(
         {"hwaddr", "mac-table-size", "disable-in-band", "bond-detect-mode", "bond-miimon-interval", "bond-rebalance-interval", "bond-primary"}
-        | {"lacp-time", "lacp-fallback-ab", "lacp-aggregation-key"}
+        | {"lacp-time", "lacp-fallback-ab", "lacp-aggregation-key", UNHEARD, FLOOD, REPORTS}
     ),
 }
 """The keys of a map that are ours to set and to take away."""
@@ -85,6 +85,8 @@ class Writer:
             self._root.addvalue("bridges", row)
         _set(row, have, "datapath_type", have.datapath if have else "", want.datapath)
         _set(row, have, "fail_mode", have.fail_mode if have else "", want.fail_mode)
+        if (have.snooping if have else False) != want.snooping:
+            row.mcast_snooping_enable = want.snooping
         self._maps(row, have, want)
         self._ports_of(row, have, want)
 

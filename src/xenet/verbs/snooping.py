@@ -1,0 +1,46 @@
+"""pool.set_igmp_snooping_enabled: on networks with a PIF multicast goes only to the VIFs whose guests have asked for it; Open vSwitch does it."""
+
+from xenet.model.errors import Failure
+from xenet.model.hidden import HostFacts
+from xenet.model.host import Host
+from xenet.model.network import Network
+from xenet.model.pif import PIF, IGMPStatus
+from xenet.model.pool import Pool
+from xenet.model.state import PoolState
+from xenet.model.types import PoolRef
+from xenet.verbs.attach import is_live
+from xenet.verbs.call import Call, Outcome, Work
+from xenet.verbs.registry import message
+
+VERB = "pool.set_igmp_snooping_enabled"
+
+
+@message("pool")
+def set_igmp_snooping_enabled(call: Call, self: PoolRef, value: bool) -> Outcome:
+    """On all live hosts, or on none; others follow as they come. Raises OPENVSWITCH_NOT_ACTIVE where a host's switches are bridges,
+    COULD_NOT_UPDATE_IGMP_SNOOPING_EVERYWHERE, OTHER_OPERATION_IN_PROGRESS."""
+    pool, work = call.state.get(Pool, self), Work(call)
+    hosts = list(call.state.all(Host))
+    if any(not _on_openvswitch(host) for host in hosts):
+        raise Failure("OPENVSWITCH_NOT_ACTIVE")
+    if pool.igmp_snooping_enabled == value:
+        return work.outcome()
+    work.update(pool, igmp_snooping_enabled=value)
+    live = [host.ref for host in hosts if is_live(call.state, host)]
+    doing = [(facts, "set_igmp_snooping_enabled") for ref in live if (facts := call.state.find(HostFacts, ref))]
+    for pif in call.state.all(PIF):
+        if pif.plugged and pif.VLAN < 0:
+            work.need(call.state.get(Network, pif.network))
+    return work.await_hosts(live, doing, lambda draft: None) if live else work.outcome()
+
+
+def _on_openvswitch(host: Host) -> bool:
+    return host.software_version.get("network_backend") == "openvswitch"
+
+
+def status_of(state: PoolState, pif: PIF, up: bool) -> IGMPStatus:
+    """What PIF.igmp_snooping_status says of one that is up or not. Unknown on VLANs, as on a XenServer, and on bridges."""
+    host = state.find(Host, pif.host)
+    if not up or pif.VLAN >= 0 or host is None or not _on_openvswitch(host):
+        return "unknown"
+    return "enabled" if any(pool.igmp_snooping_enabled for pool in state.all(Pool)) else "disabled"
