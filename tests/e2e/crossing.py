@@ -3,7 +3,6 @@ tag, and by one link of the bond. For any datapath; the switch's ports are those
 
 import socket
 import struct
-from contextlib import closing
 
 from tests.e2e.world import ETH_P_ALL, Inside, until
 from tests.e2e.yard import HOSTS, Yard
@@ -23,17 +22,16 @@ def heard_at(port: str) -> socket.socket:
 
 
 def tags_of_announcements(wire: socket.socket, mac: str) -> list[int]:
-    """Of each ARP frame from this MAC that the switch got at a port; 0: without a tag."""
+    """Of each ARP frame from this MAC that the switch got at a port so far; 0: without a tag."""
     tags = []
-    with closing(wire):
-        while True:
-            try:
-                frame, notes, _, source = wire.recvmsg(2048, 256)
-            except BlockingIOError:
-                return tags
-            if frame[6:12] == bytes.fromhex(mac.replace(":", "")) and ARP in (frame[12:14], frame[16:18]) and source[2] != socket.PACKET_OUTGOING:
-                status, tci = struct.unpack_from("=I12xH", notes[0][2])
-                tags.append(tci & 0xFFF if status & VLAN_VALID else 0)
+    while True:
+        try:
+            frame, notes, _, source = wire.recvmsg(2048, 256)
+        except BlockingIOError:
+            return tags
+        if frame[6:12] == bytes.fromhex(mac.replace(":", "")) and ARP in (frame[12:14], frame[16:18]) and source[2] != socket.PACKET_OUTGOING:
+            status, tci = struct.unpack_from("=I12xH", notes[0][2])
+            tags.append(tci & 0xFFF if status & VLAN_VALID else 0)
 
 
 def pif(site: Yard, host: str, nic: str) -> str:
@@ -53,6 +51,8 @@ def moved(site: Yard, network: str, prefix: str, ports: list[str]) -> dict[str, 
     wires = {port: site.switch(heard_at, port) for port in ports}
     api.VM.pool_migrate(vm, site.pool.host("host2"), {})
     found = {port: tags_of_announcements(wire, mac) for port, wire in wires.items()}
+    for wire in wires.values():
+        wire.close()
     for place in stay:
         until(lambda place=place: pinged(place, f"{prefix}.1"))  # type: ignore[misc]
     assert site.port_of(mac) in ports

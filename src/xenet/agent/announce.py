@@ -1,8 +1,10 @@
-"""The announcer speaks for a guest that has just come: from the guest's own NIC, at once, and again with growing pauses.
+"""The announcer speaks for a guest that has just come, at once, and again with growing pauses.
 
-From there the frames take the way of the guest's own: the host's switch learns from them like any other, and they leave by its uplink,
-with the VLAN's tag, on the link of the bond that carries the guest's MAC, past the guest's limits and locks. The socket is opened before
-the guest comes, as that takes longer than all the rest.
+For a guest of a namespace it does so from the guest's own NIC, with the addresses that are there: its frames take the way of the guest's own.
+The socket is opened before the guest comes, as that takes longer than all the rest. For any other guest the datapath speaks, from the host's
+side (datapath/base.py), for its MAC alone.
+Either way the host's switch learns where the MAC is, and the frames leave by the uplink, with the VLAN's tag, on the link of the bond that
+carries the guest's MAC, past the guest's limits and locks.
 """
 
 import asyncio
@@ -25,6 +27,8 @@ PAUSES = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0)
 """Seconds between one announcement and the next: the first may meet a link that is about to come up, a later one a switch that was busy."""
 _NOT_OF_A_NEIGHBOUR = 254
 """Scope host: addresses that nobody else may see."""
+Speak = Callable[[PortView, Sequence[bytes]], None]
+"""Send frames for the guest behind a port from the host's side. May raise OSError."""
 
 
 class Mouth:
@@ -59,9 +63,10 @@ def _is_spoken_of(address: Address, index: int) -> bool:
 class Announcer:
     """Speaks for the guests of one host, as the event loop's time goes on."""
 
-    def __init__(self, netns_of: Callable[[str], int | None]) -> None:
+    def __init__(self, netns_of: Callable[[str], int | None], speak: Speak) -> None:
         """`netns_of`: a VM's namespace as a descriptor that the caller closes."""
         self._netns_of = netns_of
+        self._speak = speak
         self._mouths: dict[str, Mouth] = {}
         """By the host's device."""
         self._repeats: dict[str, asyncio.TimerHandle] = {}
@@ -69,19 +74,22 @@ class Announcer:
         """When each was first announced, in nanoseconds of time.time_ns."""
 
     def get_ready(self, ports: Sequence[PortView]) -> None:
-        """These are the ports of VMs that may come here next; those of others are let go."""
+        """These are the ports of VMs that may come here next, or leave: nothing is said for them until they are here. What was ready for others
+        is let go."""
         devices = {port.device for port in ports}
         for device in self._mouths.keys() - devices - self._repeats.keys():
             self._mouths.pop(device).close()
             self.spoken.pop(device, None)
         for port in ports:
+            if timer := self._repeats.pop(port.device, None):
+                timer.cancel()
             with suppress(OSError):  # it will be tried again when it is needed
                 if mouth := self._mouth(port):
                     mouth.ready = announcement(port.mac, mouth.addresses(f"eth{port.index}"))
 
     def _mouth(self, port: PortView) -> Mouth | None:
         """None for a guest that has no namespace here. Raises OSError."""
-        if port.device not in self._mouths and (netns := self._netns_of(port.vm)) is not None:
+        if port.kind == "namespace" and port.device not in self._mouths and (netns := self._netns_of(port.vm)) is not None:
             try:
                 self._mouths[port.device] = Mouth(netns)
             finally:
@@ -89,27 +97,42 @@ class Announcer:
         return self._mouths.get(port.device)
 
     def announce(self, steps: Sequence[Step]) -> list[StepFailure]:
-        """The first time for each; the repeats follow by themselves. It never fails: a guest that cannot be spoken for will speak itself."""
+        """As steps of a plan. It never fails: a guest that cannot be spoken for will speak itself."""
         for step in steps:
             if isinstance(step, Announce):
-                self._again(step.port, PAUSES)
+                self.announce_port(step.port)
         return []
 
+    def announce_port(self, port: PortView) -> None:
+        """The guest behind this port is here from now on. Once before this returns; the repeats follow by themselves."""
+        self._again(port, PAUSES)
+
     def _again(self, port: PortView, pauses: tuple[float, ...]) -> None:
-        self._repeats.pop(port.device, None)
+        if timer := self._repeats.pop(port.device, None):
+            timer.cancel()
         try:
-            if mouth := self._mouth(port):
-                nic = f"eth{port.index}"
-                mouth.say(nic, mouth.ready or announcement(port.mac, mouth.addresses(nic)))
-                mouth.ready = []
-                self.spoken.setdefault(port.device, time.time_ns())
+            self._say(port)
         except OSError as error:
             log.debug("%s cannot be announced: %s", port.device, error)
         if pauses:
             later = asyncio.get_running_loop().call_later
             self._repeats[port.device] = later(pauses[0], self._again, port, pauses[1:])
-        elif mouth := self._mouths.pop(port.device, None):
+            return
+        self.spoken.pop(port.device, None)
+        if mouth := self._mouths.pop(port.device, None):
             mouth.close()
+
+    def _say(self, port: PortView) -> None:
+        """Raises OSError."""
+        if port.kind != "namespace":
+            self._speak(port, announcement(port.mac, ()))
+        elif mouth := self._mouth(port):
+            nic = f"eth{port.index}"
+            mouth.say(nic, mouth.ready or announcement(port.mac, mouth.addresses(nic)))
+            mouth.ready = []
+        else:
+            return
+        self.spoken.setdefault(port.device, time.time_ns())
 
     def close(self) -> None:
         for timer in self._repeats.values():

@@ -6,7 +6,7 @@ use, the kernel's own tables tell: what another one left is taken away.
 
 import logging
 import select
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from xenet.model.hidden import HostFacts, Lease
 from xenet.model.network import Network
 from xenet.model.pif import PIF
 from xenet.model.types import NULL, PREFIX
+from xenet.plan.view import PortView
 
 log = logging.getLogger("xenet.agent")
 _LACKS: dict[str, Callable[[], str]] = {"VLANs": vlans.find_lack, "bonds": bonds.find_lack}
@@ -80,6 +81,9 @@ class Backend:
 
     def advertised(self, bridge: str) -> Lease:
         return self._datapath.advertised(bridge)
+
+    def speak(self, port: PortView, frames: Sequence[bytes]) -> None:
+        self._datapath.speak(port, frames)
 
     def fileno(self) -> int:
         return self._epoll.fileno()

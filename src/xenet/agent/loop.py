@@ -79,7 +79,7 @@ class Loop:
         """Called with what the server said before the host is made so."""
         self.given = Given(state, keeper.replica, keeper.datapath.advertised, lambda: self._wake(Wake.LEASE))
         self.door = Door(link)
-        self.moves = moves or Moves(keeper.replica, lambda vm: None)
+        self.moves = moves or Moves(keeper.replica, lambda vm: None, keeper.datapath.speak)
         self.moves.changed = lambda: self._wake(Wake.MOVED)
         self.himn = Himn(state, link)
         self.guard = Guard(answers, lambda: self._wake(Wake.GATEWAY))

@@ -24,7 +24,7 @@ from xenet.agent.namespace import enter_netns
 from xenet.agent.replica import Replica
 from xenet.agent.resolver import ResolvConf
 from xenet.agent.takeover import Checkpoint, InUse, check_nics, give_back, note
-from xenet.datapath.announcement import announce
+from xenet.datapath.announcement import Voice
 from xenet.datapath.base import Datapath
 from xenet.guests import held
 from xenet.guests.base import FakeGuests, Guests
@@ -139,10 +139,10 @@ def hello_of(settings: Settings, identity: str, backend: Backend | None, checkpo
 
 async def serve(settings: Settings, replica: Replica, datapath: Datapath, guests: Guests, backend: Backend | None, checkpoint: Checkpoint) -> None:
     """Run until SIGTERM or SIGINT. Raises InUse when a take-over had to be given back."""
-    moves = Moves(replica, guests.netns)
+    moves = Moves(replica, guests.netns, datapath.speak)
     keeper = Keeper(replica, datapath, guests, settings.nics, moves.announce)
     hello = partial(hello_of, settings, host_uuid(settings.state), backend, checkpoint)
-    answers, tell = (None, None) if settings.datapath == "fake" else (gateway_answers, announce)
+    answers, tell = (None, None) if settings.datapath == "fake" else (gateway_answers, Voice().announce)
     notes = (HandsOff(settings.state / "hands-off.json").note, ResolvConf(settings.state / "resolv.conf", settings.resolv_conf).follow)
 
     def heard(replica: Replica) -> None:

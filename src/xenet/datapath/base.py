@@ -7,7 +7,7 @@ import msgspec
 
 from xenet.model.hidden import NIC, BondLinks, ForeignBridge, Lease
 from xenet.plan.steps import Step, StepFailure
-from xenet.plan.view import Settings, SwitchView
+from xenet.plan.view import PortView, Settings, SwitchView
 
 SocketIn = Callable[[str], "int | None"]
 """VM uuid -> a file descriptor of its network namespace (the caller closes it), None when it does not run."""
@@ -71,6 +71,11 @@ class Datapath(Protocol):
 
     def fdb(self, bridge: str) -> list[FDBEntry]:
         """The switch's MAC table."""
+
+    def speak(self, port: PortView, frames: Sequence[bytes]) -> None:
+        """Send frames for the guest behind a port, to all that its switch leads to outside, with the VLAN's tag and by the bond's link that its
+        own would take; the switch has learned then that the guest's MAC is at the port. Past limits and locks; the guest hears nothing of
+        it. Raises OSError."""
 
     def reap(self) -> int:
         """Delete devices that were taken out of service; how many are left."""

@@ -4,28 +4,33 @@ One bridge a network, one veth pair or tap a VIF, the NIC as a port. What belong
 kept in `table` from notifications; `ports` and `switches` do the steps.
 """
 
+import errno
+import os
 import socket
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
 from xenet.datapath.advertisements import Advertisements
+from xenet.datapath.announcement import Voice
 from xenet.datapath.base import FDBEntry, SocketIn
 from xenet.datapath.batch import TROUBLE, carry_out, failure_of
 from xenet.datapath.bonds import Bonds
-from xenet.datapath.fdb import dump_fdb
+from xenet.datapath.fdb import dump_fdb, learned
 from xenet.datapath.handover import Handover
 from xenet.datapath.kernel import Kernel
 from xenet.datapath.layer3 import Layer3
 from xenet.datapath.locks import Locks
 from xenet.datapath.mark import is_ours
 from xenet.datapath.namespaces import Guests
+from xenet.datapath.netlink import NetlinkError
 from xenet.datapath.nics import foreign_master, nic_facts
 from xenet.datapath.ports import Ports
 from xenet.datapath.switches import Switches
 from xenet.model.hidden import NIC, BondLinks, ForeignBridge, Lease
 from xenet.plan import steps as s
-from xenet.plan.view import Settings, SwitchView
+from xenet.plan.view import PortView, Settings, SwitchView
 
 _REAP = 500
 """Devices deleted at one go: longer, and the kernel's lock is held for more than about 0.3 s."""
@@ -41,6 +46,7 @@ class BridgeDatapath:
         self._bonds = Bonds(self._kernel)
         self._switches = Switches(self._kernel, self._bonds)
         self._advertisements = Advertisements(self._kernel)
+        self._voice = Voice()
         self._ioctl = socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
         layer3 = Layer3(self._kernel)
         self._single: dict[type[s.Step], Callable[[Any], None]] = {
@@ -58,6 +64,7 @@ class BridgeDatapath:
 
     def close(self) -> None:
         self._kernel.close()
+        self._voice.close()
         self._ioctl.close()
 
     def observe(self) -> None:
@@ -111,6 +118,22 @@ class BridgeDatapath:
         """Empty where there is no such switch with a part of ours. Raises NetlinkError."""
         link = self._kernel.table.link(bridge)
         return dump_fdb(self._kernel.socket, self._kernel.table, link.index) if link and self._kernel.table.switch(bridge) else []
+
+    def speak(self, port: PortView, frames: Sequence[bytes]) -> None:
+        """Out of the uplink: what the bridge itself sent would reach the guest as well. Of somebody else's bridge the uplink is not known, so
+        all its ports have it. Nothing is learned from what a host sends, so the bridge is told."""
+        table = self._kernel.table
+        link = table.link(port.device)
+        master = table.link(link.master) if link else None
+        if link is None or master is None:
+            raise OSError(errno.ENODEV, os.strerror(errno.ENODEV), port.device)
+        with suppress(NetlinkError):  # a port that does not forward yet: then the bridge learns from the guest's first frame
+            self._kernel.run(learned(link.index, port.mac))
+        switch = table.switch(master.name)
+        if switch and switch.uplink:
+            self._voice.say(switch.uplink.device, frames)
+        elif switch and switch.foreign:
+            self._voice.say(switch.bridge, frames)
 
     def do(self, steps: Sequence[s.Step]) -> list[s.StepFailure]:
         """Carry out the steps. Raises TypeError for one that is not a datapath's."""

@@ -40,6 +40,8 @@ class FakeDatapath:
         """Ports out of service that `reap` deletes."""
         self.done: list[s.Step] = []
         """Every step that came to pass, in order."""
+        self.spoken: list[tuple[str, tuple[bytes, ...]]] = []
+        """What was said for which device, in order."""
         self._fail: tuple[int, str, bool] | None = None
         self._crash: int | None = None
         self._ways: dict[str, BondLinks] = {}
@@ -137,6 +139,11 @@ class FakeDatapath:
 
     def fdb(self, bridge: str) -> list[FDBEntry]:
         return list(self.tables.get(bridge, ()))
+
+    def speak(self, port: PortView, frames: Sequence[bytes]) -> None:
+        if not any(port.device in switch.ports for switch in self.state.values()):
+            raise OSError(f"there is no port {port.device}")
+        self.spoken.append((port.device, tuple(frames)))
 
     def reap(self) -> int:
         self.dead.clear()

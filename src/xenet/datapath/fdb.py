@@ -5,11 +5,11 @@ import socket
 from struct import Struct
 
 from xenet.datapath.base import FDBEntry
-from xenet.datapath.netlink import GETNEIGH, Request, Socket, attributes, u32
+from xenet.datapath.netlink import CREATE, GETNEIGH, NEWNEIGH, REPLACE, Request, Socket, attr, attributes, u32
 from xenet.datapath.table import Table
 
 _LLADDR, _CACHEINFO, _MASTER = 2, 3, 9
-_NTF_SELF, _NUD_PERMANENT = 0x02, 0x80
+_NTF_SELF, _NTF_MASTER, _NUD_REACHABLE, _NUD_PERMANENT = 0x02, 0x04, 0x02, 0x80
 _NDMSG = Struct("=BxxxiHBB")
 _CACHE = Struct("=IIII")
 
@@ -26,3 +26,10 @@ def dump_fdb(sock: Socket, table: Table, bridge: int) -> list[FDBEntry]:
         _, _, updated, _ = _CACHE.unpack(found[_CACHEINFO])
         entries.append(FDBEntry(found[_LLADDR].hex(":"), link.name, updated / ticks, bool(state & _NUD_PERMANENT)))
     return entries
+
+
+def learned(port: int, mac: str) -> Request:
+    """What makes the bridge of the port with this ifindex know a MAC there, as if a frame from it had just come: until it is heard elsewhere,
+    or ages. The kernel refuses (EPERM) for a port that does not forward, as one without a carrier."""
+    header = _NDMSG.pack(socket.AF_BRIDGE, port, _NUD_REACHABLE, _NTF_MASTER, 0)
+    return Request(NEWNEIGH, CREATE | REPLACE, header + attr(_LLADDR, bytes.fromhex(mac.replace(":", ""))))

@@ -30,6 +30,7 @@ from xenet.datapath.openvswitch.control import ask
 from xenet.datapath.openvswitch.daemons import WAIT
 from xenet.datapath.openvswitch.database import Database, Unreachable
 from xenet.datapath.openvswitch.fdb import parse_fdb
+from xenet.datapath.openvswitch.openflow import send_from
 from xenet.datapath.openvswitch.place import Place
 from xenet.datapath.openvswitch.ports import SwitchPorts
 from xenet.datapath.openvswitch.programs import find_programs
@@ -42,7 +43,7 @@ from xenet.datapath.openvswitch.write import Writer
 from xenet.datapath.tc import remove_redirect
 from xenet.model.hidden import NIC, BondLinks, ForeignBridge, Lease
 from xenet.plan import steps as s
-from xenet.plan.view import RouteView, Settings, SwitchView
+from xenet.plan.view import PortView, RouteView, Settings, SwitchView
 
 log = logging.getLogger("xenet.datapath")
 _REAP = 500
@@ -235,6 +236,13 @@ class OpenVSwitchDatapath:
         found = parse_fdb(ask(self.place.control(), "fdb/show", home), tag, devices, bridge)
         own = self._kernel.table.link(bridge)
         return [*found, FDBEntry(own.mac, bridge, 0.0, local=True)] if own and own.mac not in {entry.mac for entry in found} else found
+
+    def speak(self, port: PortView, frames: Sequence[bytes]) -> None:
+        place = self._board.place_of(port.device)
+        if place is None:
+            raise Unreachable(f"ovs-vswitchd has no port {port.device}")
+        bridge, number = place
+        send_from(self.place.management(bridge), number, frames)
 
     # --- acting ------------------------------------------------------------------------------------
 

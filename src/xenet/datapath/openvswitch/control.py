@@ -20,7 +20,7 @@ def ask(path: Path, method: str, *arguments: str) -> str:
     """Raises OSError: nobody is there, no answer in time, or the daemon's own refusal."""
     with socket.socket(socket.AF_UNIX) as sock:
         sock.settimeout(PATIENCE_S)
-        _connect(sock, path)
+        connect(sock, path)
         sock.sendall(msgspec.json.encode({"id": 0, "method": method, "params": arguments}))
         answer = _receive(sock)
     if answer.get("error"):
@@ -28,7 +28,7 @@ def ask(path: Path, method: str, *arguments: str) -> str:
     return str(answer["result"])
 
 
-def _connect(sock: socket.socket, path: Path) -> None:
+def connect(sock: socket.socket, path: Path) -> None:
     """By its folder's descriptor: the kernel takes no path of more than 107 bytes (unix(7))."""
     folder = os.open(path.parent, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     try:

@@ -1,0 +1,109 @@
+"""A guest on a tap that a test holds open, and what the wires hear when the host speaks for it. For any datapath."""
+
+import fcntl
+import os
+import socket
+import struct
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+
+from msgspec import structs
+
+from tests.datapath.bridge_host import Host, external, port, switch, tap
+from tests.e2e.crossing import heard_at, tags_of_announcements
+from tests.e2e.world import send, until
+from tests.netns import Namespace, cable
+from xenet.plan.announcement import announcement
+from xenet.plan.view import BondView, PortView, SwitchView, UplinkView, VLANView
+
+_TUNSETIFF, _TAP_NO_PI = 0x400454CA, 0x1002
+TAP = tap(1)
+FRAMES = announcement(TAP.mac, ["10.0.0.1"])
+BROADCAST = b"\xff" * 6
+TAG = 42
+
+
+@contextmanager
+def held_open(ns: Namespace, device: str) -> Iterator[int]:
+    """The guest's end of a tap: what is written comes from the guest, what is read goes to it."""
+
+    def open_it() -> int:
+        fd = os.open("/dev/net/tun", os.O_RDWR | os.O_CLOEXEC | os.O_NONBLOCK)
+        fcntl.ioctl(fd, _TUNSETIFF, struct.pack("16sH22x", device.encode(), _TAP_NO_PI))
+        return fd
+
+    fd = ns(open_it)
+    try:
+        yield fd
+    finally:
+        os.close(fd)
+
+
+def read_all(guest: int) -> list[bytes]:
+    found = []
+    while True:
+        try:
+            found.append(os.read(guest, 2048))
+        except BlockingIOError:
+            return found
+
+
+def behind(host: Host, bridge: str) -> str:
+    """The port at which the host's switch has the guest's MAC."""
+    host.ns(host.datapath.refresh)
+    return next((entry.device for entry in host.ns(host.datapath.fdb, bridge) if entry.mac == TAP.mac), "")
+
+
+def frame_from(mac: str) -> bytes:
+    """Nobody answers it."""
+    return BROADCAST + bytes.fromhex(mac.replace(":", "")) + b"\x88\xb5" + bytes(46)
+
+
+def check_plain(host: Host) -> None:
+    """The switch had the MAC at its uplink, where the guest was before; then the host speaks, and nobody hears it twice."""
+    beside = port(2)
+    host.reach(external(host, TAP, beside))
+    with held_open(host.ns, TAP.device) as guest, closing(host.far(heard_at, "wire")) as wire:
+        until(lambda: arrived(host, guest))
+        assert behind(host, "xapi0") == "eth0"
+        read_all(guest)
+        host.ns(host.datapath.speak, TAP, FRAMES)
+        until(lambda: behind(host, "xapi0") == TAP.device)
+        assert until(lambda: tags(wire)) == [0]
+        assert not [frame for frame in read_all(guest) if frame[6:12] == FRAMES[0][6:12]], "the guest heard its own announcement"
+        os.write(guest, frame_from("02:00:00:00:77:77"))
+        until(lambda: any(entry.mac == "02:00:00:00:77:77" for entry in host.ns(host.datapath.fdb, "xapi0")))
+
+
+def arrived(host: Host, guest: int) -> bool:
+    """A frame from the guest's MAC came from outside, from where the guest still is."""
+    host.far(send, "wire", frame_from(TAP.mac))
+    return any(frame[12:14] == b"\x88\xb5" for frame in read_all(guest))
+
+
+def tags(wire: socket.socket) -> list[int]:
+    """Of the announcements since the last call."""
+    return tags_of_announcements(wire, TAP.mac)
+
+
+def check_vlan(host: Host) -> None:
+    host.reach(external(host), on_vlan(TAP))
+    with held_open(host.ns, TAP.device), closing(host.far(heard_at, "wire")) as wire:
+        host.ns(host.datapath.speak, TAP, FRAMES)
+        assert until(lambda: tags(wire)) == [TAG]
+
+
+def on_vlan(*ports: PortView) -> SwitchView:
+    return switch(1, *ports, uplink=UplinkView(f"eth0.{TAG}", vlan=VLANView("eth0", TAG)))
+
+
+def check_bond(host: Host) -> None:
+    """By one link, whichever carries the guest's own frames, too."""
+    cable(host.ns, "eth1", host.far, "wire1")
+    bond = BondView(("eth0", "eth1"), "active-backup", host.mac, "eth1")
+    host.reach(structs.replace(external(host, TAP), uplink=UplinkView("bond0", bond=bond)))
+    with held_open(host.ns, TAP.device) as guest, closing(host.far(heard_at, "wire")) as one, closing(host.far(heard_at, "wire1")) as two:
+        until(lambda: (os.write(guest, FRAMES[0]), tags(one) + tags(two))[1])
+        carrier = until(lambda: (os.write(guest, FRAMES[0]), [bool(tags(wire)) for wire in (one, two)])[1])
+        host.ns(host.datapath.speak, TAP, FRAMES)
+        until(lambda: any(heard := [bool(tags(wire)) for wire in (one, two)]) and heard == carrier)
