@@ -16,6 +16,12 @@ from xenet.model.types import NULL
 CLASSES = {cls.xenapi: cls for cls in API}
 _EMPTY = {"string": "", "int": 0, "float": 0.0, "bool": False, "datetime": "19700101T00:00:00Z", "ref": NULL, "set": [], "map": {}}
 SESSION = "OpaqueRef:session"
+_HEARD = {"frames": 998, "lost": 2, "duplicated": 0, "gap": "2.5", "announced": "1.2", "whole": "true"}
+MIGRATED = "<value><struct>{}</struct></value>".format(
+    "".join(f"<member><name>{name}</name><value>{value}</value></member>" for name, value in _HEARD.items())
+)
+"""What VM.pool_migrate found out, as its task has it."""
+NEW_YEAR = "20260101T00:00:00Z"
 
 
 def uuid(number: int) -> str:
@@ -33,7 +39,7 @@ def _default(field: Field) -> Any:
     return field.default
 
 
-def record(cls: str, number: int, **fields: Any) -> dict[str, Any]:
+def record(cls: str, number: int, /, **fields: Any) -> dict[str, Any]:
     """A record with all public fields of its class."""
     declared = public_fields(CLASSES[cls])
     unknown = set(fields) - set(declared)
@@ -78,6 +84,8 @@ def build() -> dict[str, dict[str, dict[str, Any]]]:
         44: pif(44, "bond0", 2, 32, 54, physical=False, bond_master_of=[ref(91)]),
         45: pif(45, "eth10", 1, 33, 55),
         46: pif(46, "eth2", 1, 34, 56),
+        48: pif(48, "tunnel0", 1, 32, 51, physical=False, tunnel_access_PIF_of=[ref(101)]),
+        49: pif(49, "eth10", 1, 32, 55, physical=False, sriov_logical_PIF_of=[ref(102)]),
         47: pif(47, "eth0", 1, 32, 51, physical=False, VLAN=5, VLAN_master_of=ref(81), MAC="fe:ff:ff:ff:ff:ff"),
     }
     vms = {
@@ -95,6 +103,7 @@ def build() -> dict[str, dict[str, dict[str, Any]]]:
         ),
         62: record("VM", 62, name_label="vm2", VIFs=[ref(73)], allowed_operations=["start", "destroy"]),
         63: record("VM", 63, name_label="Other install media", is_a_template=True),
+        64: record("VM", 64, name_label="vm1 before", is_a_template=True, is_a_snapshot=True, snapshot_of=ref(61), snapshot_time=NEW_YEAR),
     }
     vifs = {
         71: vif(71, "0", 61, 31, currently_attached=True, current_operations={"OpaqueRef:t": "unplug"}, allowed_operations=["attach", "unplug"]),
@@ -110,7 +119,7 @@ def build() -> dict[str, dict[str, dict[str, Any]]]:
         "PIF_metrics": {n: record("PIF_metrics", n, carrier=n < 54, speed=1000, duplex=True, vendor_name="Ventor, \\ Ltd") for n in range(51, 57)},
         "VIF": vifs,
         "VM": vms,
-        "VM_metrics": {65: record("VM_metrics", 65, VCPUs_number=2, start_time="20260101T00:00:00Z", memory_actual=268435456)},
+        "VM_metrics": {65: record("VM_metrics", 65, VCPUs_number=2, start_time=NEW_YEAR, memory_actual=268435456)},
         "VM_guest_metrics": {66: record("VM_guest_metrics", 66, networks={"0/ip": "192.0.2.9", "1/ip": "10.0.0.1"}, live=True)},
         "VLAN": {81: record("VLAN", 81, tagged_PIF=ref(41), untagged_PIF=ref(47), tag=5)},
         "Bond": {
@@ -125,9 +134,21 @@ def build() -> dict[str, dict[str, dict[str, Any]]]:
                 links_up=1,
             )
         },
-        "tunnel": {},
-        "network_sriov": {},
-        "task": {95: record("task", 95, name_label="Async.VM.start", status="pending", progress=0.25, resident_on=ref(1), subtask_of=ref(99))},
+        "tunnel": {101: record("tunnel", 101, access_PIF=ref(48), transport_PIF=ref(41), status={"active": "true", "key": "1"}, protocol="vxlan")},
+        "network_sriov": {102: record("network_sriov", 102, physical_PIF=ref(45), logical_PIF=ref(49), configuration_mode="sysfs")},
+        "subject": {103: record("subject", 103, subject_identifier="ann", other_config={"subject-name": "ann"}, roles=[ref(105)])},
+        "role": {
+            104: record("role", 104, name_label="read-only", name_description="Sees everything and changes nothing"),
+            105: record("role", 105, name_label="pool-operator", name_description="Does everything but keep users"),
+        },
+        "message": {
+            106: record("message", 106, name="BOND_STATUS_CHANGED", priority=3, cls="Host", obj_uuid=uuid(2), timestamp=NEW_YEAR, body="a link")
+        },
+        "SDN_controller": {},
+        "task": {
+            95: record("task", 95, name_label="Async.VM.start", status="pending", progress=0.25, resident_on=ref(1), subtask_of=ref(99)),
+            96: record("task", 96, name_label="Async.VM.pool_migrate", status="success", progress=1.0, result=MIGRATED),
+        },
     }
     return {cls: {ref(number): one for number, one in rows.items()} for cls, rows in tables.items()}
 
@@ -146,8 +167,8 @@ class CannedPool:
         self.failures: dict[str, Failure] = {}
 
     def answer(self, method: str, params: list[Any]) -> Any:
-        if method.startswith("session."):
-            return SESSION if "login" in method else self.results.get(method, "")
+        if "login" in method or method in ("session.logout", "session.local_logout"):
+            return SESSION
         assert params[0] == SESSION
         self.calls.append((method, *params[1:]))
         if method in self.failures:
@@ -156,6 +177,8 @@ class CannedPool:
             result = self.results[method]
             return result.pop(0) if isinstance(result, list) and method == "event.from" else result
         cls, _, message = method.partition(".")
+        if cls == "session":
+            return ""
         if cls not in self.records:
             raise Failure("MESSAGE_METHOD_UNKNOWN", method)
         return self._implicit(cls, message, params[1:])

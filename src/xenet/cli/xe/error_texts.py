@@ -81,9 +81,11 @@ _PIF: Mapping[str, Text] = {
 }
 
 _VM: Mapping[str, Text] = {
+    "CANNOT_EVACUATE_HOST": ("Not every VM of the host can move away.", "errors"),
     "DEVICE_ALREADY_ATTACHED": ("The device is plugged already.", "vif"),
     "DEVICE_ALREADY_DETACHED": ("The device is unplugged already.", "vif"),
     "DEVICE_ALREADY_EXISTS": ("The VM has a device with this number already.", "device"),
+    "MEMORY_CONSTRAINT_VIOLATION": ("The limits of the VM's memory are out of order.", "constraint"),
     "DEVICE_ATTACH_TIMEOUT": ("Plugging the device took too long.", "type ref"),
     "DEVICE_DETACH_REJECTED": ("The guest did not let the device go.", "type ref msg"),
     "DEVICE_DETACH_TIMEOUT": ("Unplugging the device took too long; the guest may still use it.", "type ref"),
@@ -140,11 +142,15 @@ _CALL: Mapping[str, Text] = {
     "OPERATION_NOT_ALLOWED": ("This is not allowed now.", "reason"),
     "OTHER_OPERATION_IN_PROGRESS": ("Another operation on the object is under way; try again when it is done.", "class object operations tasks"),
     "RBAC_PERMISSION_DENIED": ("The user's role does not allow this.", "permission message"),
+    "ROLE_ALREADY_EXISTS": ("The user has this role already.", ""),
+    "ROLE_NOT_FOUND": ("The user does not have this role, or there is no such role.", ""),
     "SESSION_INVALID": ("The session has ended.", "handle"),
     "SESSION_NOT_REGISTERED": ("The session has not registered for events.", "handle"),
+    "SUBJECT_ALREADY_EXISTS": ("There is a user of this name already.", ""),
     "TASK_CANCELLED": ("The task was cancelled.", "task"),
     "TOO_MANY_PENDING_TASKS": ("The session has too many calls or tasks under way; let some of them end first.", ""),
     "UUID_INVALID": ("No object of this class has this uuid.", "type uuid"),
+    "XENAPI_MISSING_PLUGIN": ("The host has no such plugin.", "name"),
 }
 
 TEXTS: Mapping[str, Text] = {**_NETWORK, **_PIF, **_VM, **_POOL, **_CALL}

@@ -37,7 +37,7 @@ class Column(NamedTuple):
     show: str = "uuid"
     """Which field of that class is shown."""
     kind: str = "string"
-    """What param-set reads: string, int, bool, ref, or the values of an enumeration joined by |."""
+    """What param-set reads: string, int, bytes, bool, ref, or the values of an enumeration joined by |."""
     flags: frozenset[str] = frozenset()
     setter: str = ""
     """The message that param-set calls instead of set_<field>; for a map one that takes a key and a value."""

@@ -125,10 +125,10 @@ _VM_COLUMNS = (
     ro("power-state", flags="lower"),
     ro("memory-actual", "metrics>VM_metrics.memory_actual"),
     ro("memory-overhead"),
-    rw("memory-static-max", kind="int"),
-    rw("memory-dynamic-max", kind="int"),
-    rw("memory-dynamic-min", kind="int"),
-    rw("memory-static-min", kind="int"),
+    rw("memory-static-max", kind="bytes"),
+    rw("memory-dynamic-max", kind="bytes"),
+    rw("memory-dynamic-min", kind="bytes"),
+    rw("memory-static-min", kind="bytes"),
     rw("suspend-SR-uuid", "suspend_SR>SR", kind="ref"),
     mrw("VCPUs-params"),
     rw("VCPUs-max", kind="int"),
@@ -227,4 +227,7 @@ TASK = Table(
     ),
 )
 
-TABLES = (HOST, POOL, VM, TEMPLATE, SNAPSHOT, TASK)
+_MESSAGE_COLUMNS = (UUID, ro("name"), ro("priority"), ro("class", "cls"), ro("obj-uuid"), ro("timestamp"), ro("body"))
+MESSAGE = Table("message", "message", tuple(column.name for column in _MESSAGE_COLUMNS), _MESSAGE_COLUMNS)
+
+TABLES = (HOST, POOL, VM, TEMPLATE, SNAPSHOT, TASK, MESSAGE)

@@ -12,7 +12,7 @@ from xenet.cli.xe.context import NULL, Context
 from xenet.cli.xe.fields import EXPENSIVE, HIDDEN, Column, Table
 from xenet.cli.xe.fields_absent import ABSENT
 from xenet.cli.xe.filters import column_of, filter_pairs, select
-from xenet.cli.xe.grammar import Misuse, boolean, integer, listed, one_of
+from xenet.cli.xe.grammar import Misuse, boolean, integer, listed, one_of, size
 from xenet.cli.xe.output import Line, label
 from xenet.cli.xe.records import Names, Row, fetch, fetch_by_uuid, has, show, value_of
 
@@ -167,6 +167,8 @@ def _parsed(ctx: Context, column: Column, value: str) -> Any:
             return value
         case "int":
             return integer(column.name, value)
+        case "bytes":
+            return size(column.name, value)
         case "bool":
             return boolean(column.name, value)
         case "ref":

@@ -16,6 +16,7 @@ CONNECTION = ("server", "port", "username", "password", "passwordfile", "nossl",
 """Parameters that say how to reach the server; no command sees them."""
 NEVER_FILTERS = frozenset(["server", "password", "port", "username", "minimal", "force", "multiple", "all", "message-priority", "trace"])
 """Parameters that no list or selector takes for a field, even where a field has that name."""
+UNITS = {"KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30, "TiB": 1 << 40, "bytes": 1, "": 1}
 _TRUE = frozenset(["true", "t", "yes", "y", "1"])
 _FALSE = frozenset(["false", "f", "no", "n", "0"])
 
@@ -128,6 +129,15 @@ def integer(name: str, text: str) -> int:
         return int(text)
     except ValueError:
         raise Misuse(f"Failed to parse parameter '{name}': expected an integer, got '{text}'") from None
+
+
+def size(name: str, text: str) -> int:
+    """Bytes, with XenServer's units: 1GiB, 512 MiB, 1073741824. Raises Misuse."""
+    for unit, factor in UNITS.items():
+        number = text.removesuffix(unit).rstrip()
+        if text.endswith(unit) and number.isdecimal():
+            return int(number) * factor
+    raise Misuse(f"Failed to parse parameter '{name}': expected a number of bytes such as 1073741824 or 1GiB, got '{text}'")
 
 
 def one_of(values: Sequence[str], text: str) -> str:

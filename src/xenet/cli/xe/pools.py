@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from xenet.cli.xe.context import Context
-from xenet.cli.xe.grammar import Misuse
+from xenet.cli.xe.grammar import Misuse, listed
 
 Values = Mapping[str, Any]
 SUBJECTS = (("VM", "vm-uuid"), ("Host", "host-uuid"), ("SR", "sr-uuid"), ("Pool", "pool-uuid"))
@@ -50,6 +50,13 @@ def message_create(ctx: Context, values: Values) -> None:
     if len(about) != 1:
         raise Misuse(f"Exactly one of {', '.join(name for _, name in SUBJECTS)} is needed")
     ctx.call("message.create", values["name"], values["priority"], *about[0], values["body"])
+
+
+def message_destroy(ctx: Context, values: Values) -> None:
+    uuids = listed(values["uuids"] or values["uuid"])
+    if not uuids:
+        raise Misuse("Which ones? uuids=<uuid>,<uuid>..")
+    ctx.call("message.destroy_many", [ctx.ref("message", uuid) for uuid in uuids])
 
 
 def logout_all(ctx: Context, values: Values) -> None:

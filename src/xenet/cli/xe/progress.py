@@ -35,9 +35,10 @@ def with_progress(call: Call, stderr: TextIO) -> Call:
 def _followed(call: Call, task: str, stderr: TextIO) -> Any:
     token, record, drawn = "", call("task.get_record", task), ""
     while record["status"] in ("pending", "cancelling"):
-        drawn = f"\r{_bar(float(record['progress']))}"
-        stderr.write(drawn)
-        stderr.flush()
+        if (bar := f"\r{_bar(float(record['progress']))}") != drawn:
+            drawn = bar
+            stderr.write(drawn)
+            stderr.flush()
         batch = call("event.from", [f"task/{task}"], token, WAIT)
         token = batch["token"]
         record = next((event["snapshot"] for event in reversed(batch["events"]) if event.get("snapshot")), record)

@@ -32,6 +32,12 @@ _OTHERS = (
         (Arg("name"), Arg("priority", "int"), Arg("body"), *(Arg(f"{one}-uuid", default="") for one in ("vm", "host", "sr", "pool"))),
         run="pools.message_create",
     ),
+    Command(
+        "message-destroy",
+        "Take alerts away: all that uuids= names, or none.",
+        (Arg("uuid", default=""), Arg("uuids", default="")),
+        run="pools.message_destroy",
+    ),
     Command("task-cancel", "Cancel a task.", (Arg("uuid", "ref task"),), "task.cancel"),
     Command(
         "event-wait",
