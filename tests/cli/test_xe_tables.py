@@ -36,7 +36,6 @@ NOT_OFFERED = {
     "snapshot-revert": "comes with snapshots",
     "snapshot-clone": "comes with snapshots",
     "template-uninstall": "comes with templates",
-    "vm-reset-powerstate": "a power state is what the hosts report",
     "vm-compute-maximum-memory": "memory is the hypervisor's",
     "vm-import": "disks",
     "vm-export": "disks",
@@ -45,8 +44,8 @@ NOT_OFFERED = {
     "pool-enable-redo-log": "no storage",
     "pool-disable-redo-log": "no storage",
     "host-notify": "internal to XenServer",
-    "sdn-controller-introduce": "no SDN controllers",
-    "sdn-controller-forget": "no SDN controllers",
+    "sdn-controller-introduce": "xenet's agents are the switches' controller",
+    "sdn-controller-forget": "xenet's agents are the switches' controller",
     "secret-create": "no secrets",
     "diagnostic-db-stats": "internal to XenServer",
 }

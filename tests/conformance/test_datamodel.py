@@ -13,6 +13,7 @@ from xenet.model.declare import APIType, Field, public_fields
 from xenet.model.types import NULL, Qualifier, Record
 from xenet.server.builtin import BUILTIN
 from xenet.verbs.catalogue import MESSAGES
+from xenet.verbs.empty import EMPTY_CLASSES
 from xenet.verbs.registry import Message
 from xenet.verbs.unimplemented import UNIMPLEMENTED
 
@@ -163,8 +164,9 @@ def params_of(message: Message) -> list[tuple[str, str, bool]]:
 
 
 def test_only_messages_of_the_reference_are_listed_as_missing():
+    """The facts hold no message of the classes that have no objects here."""
     for cls, missing in UNIMPLEMENTED.items():
-        assert set(missing) <= set(explicit(cls))
+        assert cls in EMPTY_CLASSES or set(missing) <= set(explicit(cls))
 
 
 def expected_implicit(cls: str) -> dict[str, tuple[str, list[tuple[str, str, bool]]]]:

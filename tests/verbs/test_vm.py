@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from tests.verbs.world import ABSENT, VM_RECORD, World
+from xenet.model.change import Draft
 from xenet.model.types import NULL, Ref
 from xenet.model.vif import VIF
 from xenet.model.vm import VM, VMGuestMetrics, VMMetrics
@@ -272,6 +273,42 @@ def test_what_fails_is_taken_back(world, host, verb):
     assert ended.failure is not None
     assert ended.failure.description == ["INTERNAL_ERROR", "no"]
     assert (vm(world, ref), world.get(VIF, vif)) == before
+
+
+# --- a host that is gone for good ----------------------------------------------------------------------------------------
+
+
+def test_a_vm_whose_host_is_gone_is_reset_and_starts_elsewhere(world, host, other):
+    ref, (vif,) = world.running(world.network(), on=host)
+    world.leave(host)
+    assert world.refusal("VM.start_on", ref, other, False, False)[0] == "VM_BAD_POWER_STATE"
+    world.call("VM.power_state_reset", ref)
+    made = vm(world, ref)
+    assert (made.power_state, made.resident_on, made.running_on, made.domid, made.born) == ("Halted", NULL, NULL, -1, -1)
+    assert not world.get(VIF, vif).currently_attached
+    assert not world.get(VIF, vif).plugged
+    world.call("VM.start_on", ref, other, False, False)
+    assert (vm(world, ref).resident_on, world.get(VIF, vif).currently_attached) == (other, True)
+    world.host("a", "eth0", "eth1")
+    assert vm(world, ref).running_on == other, "the host that comes back is to end what it still has"
+
+
+def test_a_vm_whose_host_answers_is_not_reset(world, host):
+    ref, _ = world.running(on=host)
+    assert world.refusal("VM.power_state_reset", ref) == ["DOMAIN_EXISTS", ref, str(vm(world, ref).domid)]
+    world.start("VM.hard_shutdown", ref)
+    assert world.refusal("VM.power_state_reset", ref)[:3] == ["OTHER_OPERATION_IN_PROGRESS", "VM", ref]
+
+
+def test_a_halted_vm_is_reset_to_what_it_is_and_a_control_domain_is_not(world, host):
+    ref = world.vm()
+    before = vm(world, ref)
+    world.call("VM.power_state_reset", ref)
+    assert vm(world, ref) == before
+    draft = Draft(world.state)
+    draft.update(before, is_control_domain=True)
+    world.commit(draft.change())
+    assert world.refusal("VM.power_state_reset", ref) == ["CANNOT_RESET_CONTROL_DOMAIN", ref]
 
 
 # --- the rest ------------------------------------------------------------------------------------------------------------

@@ -12,6 +12,8 @@ _NO_PAUSE = "neither a namespace nor a tap can stand still"
 _NO_HA = "no high availability here: the cluster's store decides who lives"
 _NO_BLOBS = "no blobs here: icons and notes belong to the user interface"
 _NO_POWER = "xenet rules a machine's networks, not its power"
+_NO_CONTROLLER = "xenet's agents are the switches' only controller, which also meshes the tunnels; a second one would undo their flows"
+_NO_SECRETS = "a secret is a password for storage or for a host's power, of which xenet has none; passwords of users are kept as hashes"
 _INTERNAL = "for calls between XenServer's own hosts; xenet's hosts hear from the pool by the link"
 
 UNIMPLEMENTED: dict[str, dict[str, str]] = {
@@ -30,7 +32,6 @@ UNIMPLEMENTED: dict[str, dict[str, str]] = {
         "assert_agile": _POOL,
         "query_data_source": _NO_RATES,
         "get_data_sources": _NO_RATES,
-        "power_state_reset": _POOL,
         "pause": _NO_PAUSE,
         "unpause": _NO_PAUSE,
         "suspend": _NO_DISKS,
@@ -43,6 +44,8 @@ UNIMPLEMENTED: dict[str, dict[str, str]] = {
         "clone": _NO_DISKS,
         "snapshot": _NO_DISKS,
     },
+    "SDN_controller": {"introduce": _NO_CONTROLLER, "forget": _NO_CONTROLLER},
+    "secret": {"create": _NO_SECRETS, "introduce": _NO_SECRETS},
     "host": {
         "sync_data": _POOL,
         "declare_dead": _POOL,
@@ -61,7 +64,7 @@ UNIMPLEMENTED: dict[str, dict[str, str]] = {
         "notify": _INTERNAL,
     },
     "pool": {
-        "set_vswitch_controller": _OVS,
+        "set_vswitch_controller": _NO_CONTROLLER,
         "join": _POOL,
         "join_force": _POOL,
         "eject": _POOL,

@@ -180,6 +180,25 @@ def _halt(call: Call, self: Ref, operation: str) -> Outcome:
 
 
 @message("VM")
+def power_state_reset(call: Call, vm: VMRef) -> Outcome:
+    """Say that a VM is halted whose host has gone for good, so that it can be started on another; nothing is asked of any host. Should the host
+    come back, it ends what it still has of the VM. Raises CANNOT_RESET_CONTROL_DOMAIN [vm], DOMAIN_EXISTS [vm, domid] while the host lives."""
+    record = call.state.get(VM, vm)
+    if record.is_control_domain:
+        raise Failure("CANNOT_RESET_CONTROL_DOMAIN", vm)
+    vifs = call.state.where(VIF, "VM", vm)
+    for held in (record, *vifs):
+        check_free(held)
+    if record.resident_on != NULL and is_live(call.state, call.state.get(Host, record.resident_on)):
+        raise Failure("DOMAIN_EXISTS", vm, str(record.domid))
+    work = Work(call)
+    for vif in vifs:
+        work.update(vif, plugged=False, currently_attached=False)
+    work.update(record, power_state="Halted", running_on=NULL, resident_on=NULL, domid=-1, born=-1)
+    return work.outcome()
+
+
+@message("VM")
 def clean_reboot(call: Call, vm: VMRef) -> Outcome:
     return _reboot(call, vm, "clean_reboot")
 

@@ -82,9 +82,11 @@ _PIF: Mapping[str, Text] = {
 
 _VM: Mapping[str, Text] = {
     "CANNOT_EVACUATE_HOST": ("Not every VM of the host can move away.", "errors"),
+    "CANNOT_RESET_CONTROL_DOMAIN": ("The power state of a control domain cannot be reset.", "vm"),
     "DEVICE_ALREADY_ATTACHED": ("The device is plugged already.", "vif"),
     "DEVICE_ALREADY_DETACHED": ("The device is unplugged already.", "vif"),
     "DEVICE_ALREADY_EXISTS": ("The VM has a device with this number already.", "device"),
+    "DOMAIN_EXISTS": ("The VM runs on a host that answers; shut it down there.", "vm domid"),
     "MEMORY_CONSTRAINT_VIOLATION": ("The limits of the VM's memory are out of order.", "constraint"),
     "DEVICE_ATTACH_TIMEOUT": ("Plugging the device took too long.", "type ref"),
     "DEVICE_DETACH_REJECTED": ("The guest did not let the device go.", "type ref msg"),

@@ -274,6 +274,13 @@ _VMS = (
         run="vms.migrate",
         selector="vm",
     ),
+    Command(
+        "vm-reset-powerstate",
+        "Call a VM halted whose host is gone for good; if the host still runs it, the VM may then run twice. Needs --force.",
+        (_FORCE,),
+        run="vms.reset_powerstate",
+        selector="vm",
+    ),
     Command("vm-suspend", "Suspend a VM.", (), "VM.suspend", selector="vm"),
     Command("vm-resume", "Resume a suspended VM.", (Arg("on", "host", ""), _FORCE), run="vms.resume", selector="vm"),
     Command("vm-pause", "Stop a VM's processors.", (), "VM.pause", selector="vm"),

@@ -100,6 +100,12 @@ def reboot(ctx: Context, vm: Row, values: Values) -> None:
     ctx.call("VM.hard_reboot" if values["force"] else "VM.clean_reboot", vm.ref)
 
 
+def reset_powerstate(ctx: Context, vm: Row, values: Values) -> None:
+    if not values["force"]:
+        raise Misuse("A VM that still runs somewhere would run twice: be sure that its host is down, then repeat with --force")
+    ctx.call("VM.power_state_reset", vm.ref)
+
+
 def uninstall(ctx: Context, vm: Row, values: Values) -> None:
     ctx.require_consent("The following items are about to be destroyed", f"VM : {vm.record['uuid']} ({vm.record['name_label']})")
     if vm.record["power_state"] != "Halted":
