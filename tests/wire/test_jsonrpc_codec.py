@@ -101,6 +101,10 @@ def test_odd_text_is_left_to_its_field(body, param):
         b'{"method": "a", "id": 1} {}',
         b'{"method": "a", "id": 1',
         b'{"method": "\xff", "id": [1]}',
+        b'{"method": "\xff\xfe", "id": 1}',
+        b'{"method": "\\ud800", "id": 1}',
+        b'{"method": "a", "id": "\\udfff"}',
+        b'{"jsonrpc": "2.0", "method": "a", "id": "\xff"}',
         b'{"method": "a", "id": 1, "params": ' + b"[" * 100_000 + b"]" * 100_000 + b"}",
     ],
 )

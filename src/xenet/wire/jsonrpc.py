@@ -51,10 +51,13 @@ def decode_call(body: bytes) -> JSONCall:
 
 
 def _decode_odd_text(body: bytes, fault: str) -> _Request:
-    """Text that is not UTF-8 (bytes, or lone surrogates) is a bad value, not a bad body: keep it, so that `values.decode` refuses it by its field."""
+    """Text that is not UTF-8 (bytes, or lone surrogates) is a bad value, not a bad body: keep it, so that `values.decode` refuses it by its field.
+    Not so the method and the id, which are in the answer."""
     try:
         loose = json.loads(body.decode("utf-8", "surrogateescape"), parse_constant=_refuse)
-        return msgspec.convert(loose, _Request)
+        request = msgspec.convert(loose, _Request)
+        f"{request.method}{request.id}".encode()
+        return request
     except (ValueError, RecursionError):
         raise Malformed(f"not a JSON-RPC call: {fault}") from None
 
