@@ -163,12 +163,25 @@ class Bonds:
         with suppress(Refused):  # it has nothing to hold any more, and `reap` tries again
             self._unfence([link.name])
 
+    def of(self, device: str) -> Link | None:
+        """The bond of ours that this NIC is in."""
+        nic = self._kernel.table.link(device)
+        master = self._kernel.table.link(nic.master) if nic else None
+        return master if master and master.kind == "bond" and is_ours(master) else None
+
     def free(self, nic: Link) -> Link:
-        """A NIC that shall be a port of its own leaves the bond of ours that it is in; it is up once it is a port."""
-        master = self._kernel.table.link(nic.master)
-        if master is None or master.kind != "bond" or not is_ours(master):
+        """A NIC that shall be a port of its own leaves the bond of ours that it is in, whose fence is then about the others; it is up once it
+        is a port."""
+        master = self.of(nic.name)
+        if master is None:
             return nic
+        slaves = slaves_of(self._kernel.table, master)
+        fenced = self._kernel.table.ear_of(master.name, slaves)
         self._release([nic], up=False)
+        if others := [slave for slave in slaves if fenced and slave != nic.name]:
+            ready = [slave.name for slave in ready_first(self._kernel.table, master)]
+            load(fence.listen(master.name, others, (ready or others)[0]), fence.WHO, "netdev")
+            self._kernel.drain()
         return self._kernel.ask(nic.index) or nic
 
     def reap(self, remnants: Iterable[Link]) -> None:

@@ -5,12 +5,11 @@ has it. So an agent that was killed in between, or whose operation was taken bac
 """
 
 import errno
-import time
 from collections.abc import Mapping, Sequence
 
 from xenet.datapath.batch import TROUBLE, Refused, failure_of
 from xenet.datapath.kernel import Kernel
-from xenet.datapath.links import get_link, is_operational, set_link
+from xenet.datapath.links import set_link
 from xenet.datapath.mark import port_alias, port_view
 from xenet.datapath.namespaces import Guests
 from xenet.datapath.netlink import DELADDR, NEWROUTE, NetlinkError, Request, Socket
@@ -55,7 +54,7 @@ class Handover:
             again = [(device, beyond_reach(request)) for device, request, _ in refused if request.kind == NEWROUTE]
             refused = [refusal for refusal in refused if refusal[1].kind != NEWROUTE] + _carry_out(guest, again)
             errors |= {device: error for device, _, error in refused}
-            self._await_carriers([port for port in ports if port.device not in errors and port.up])
+            self._kernel.await_operation([port.device for port in ports if port.device not in errors and port.up], _CARRIER_WITHIN)
         return errors
 
     def _swap(self, port: PortView) -> list[Request]:
@@ -67,16 +66,6 @@ class Handover:
         if guest is None:
             raise Refused(f"VM {port.vm} does not run here")
         return swap(guest, link.peer, f"eth{port.index}")
-
-    def _await_carriers(self, ports: Sequence[PortView]) -> None:
-        """The kernel tells a bridge of its port's carrier by a work of its own; until then frames are lost."""
-        until = time.monotonic() + _CARRIER_WITHIN
-        waiting = [port.device for port in ports]
-        while waiting and time.monotonic() < until:
-            found = {device: self._kernel.socket.get(get_link(device)) for device in waiting}
-            waiting = [device for device, message in found.items() if message and not is_operational(message)]
-            if waiting:
-                time.sleep(_CARRIER_WITHIN / 200)
 
     def _note(self, steps: Sequence[OfferPort | SeatPort], errors: Mapping[str, Exception]) -> list[StepFailure]:
         failures = [failure_of(step, errors[step.port.device]) for step in steps if step.port.device in errors]

@@ -3,13 +3,14 @@
 import errno
 import os
 import select
+import time
 from collections.abc import Sequence
 
 from xenet.datapath.addresses import dump_addresses, dump_routes
 from xenet.datapath.batch import Refused
 from xenet.datapath.drivers import Drivers
 from xenet.datapath.guard import Guard
-from xenet.datapath.links import NO_ADDRESS, Link, delete_group, delete_link, get_link, link_index, set_link
+from xenet.datapath.links import NO_ADDRESS, Link, delete_group, delete_link, get_link, is_operational, link_index, set_link
 from xenet.datapath.mark import DOOMED, is_ours, is_switch
 from xenet.datapath.netlink import (
     IPV4_ADDR_NEWS,
@@ -137,6 +138,16 @@ class Kernel:
         if message:
             self.table.put(link_index(message), message)
         return self.table.link(which)
+
+    def await_operation(self, names: Sequence[str], seconds: float) -> None:
+        """Until these devices, which are up, have their carrier, so long at most. The kernel tells a bridge of its port's carrier by a work of
+        its own, which may be a second late; until then frames are lost."""
+        until = time.monotonic() + seconds
+        while names and time.monotonic() < until:
+            found = {name: self.socket.get(get_link(name)) for name in names}
+            names = [name for name, message in found.items() if message and not is_operational(message)]
+            if names:
+                time.sleep(seconds / 200)
 
     def own(self, bridge: str) -> Link:
         """Our bridge of this name. Raises Refused."""

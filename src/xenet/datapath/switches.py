@@ -27,6 +27,9 @@ from xenet.plan.view import Settings, SwitchView, UplinkView
 _ANY_MTU = 65535
 """A bridge follows the smallest MTU of its ports until its own is changed, and only a change to another value counts as one."""
 
+_LINK_WITHIN = 3.0
+"""Seconds in which a NIC that was down for a moment has its link again: what a driver of copper takes to agree with a switch."""
+
 
 class Switches:
     """Raises Refused for what is not ours or not there, NetlinkError for what the kernel refuses."""
@@ -115,12 +118,16 @@ class Switches:
     def attach(self, step: AttachUplink) -> None:
         """The bridge's alias names the NIC before the NIC joins: one that joined is never taken for an administrator's."""
         bridge, want = self._kernel.own(step.bridge), step.uplink
+        before = self._kernel.table.link(want.device)
+        bond = self._bonds.of(want.device) if before and before.carrier else None
         nic = self._device(want)
         if nic.mtu != want.mtu:  # many a driver resets its NIC for this
             self._layer3.resize(nic, want.mtu)
         self._layer3.quieten(nic.index, want.mtu)
         self._name_uplink(bridge, want.device)
         self._kernel.run(set_link(nic.index, master=bridge.index, up=want.up))
+        if bond and self._kernel.table.members(bond.index):  # which goes on with all that it carries, until it can go by this NIC
+            self._kernel.await_operation([nic.name], _LINK_WITHIN)
         self._tell(want.ethtool)
 
     def _device(self, want: UplinkView) -> Link:

@@ -1,5 +1,6 @@
 """The way from the observed to the wanted: what is taken away first, so that names, NICs and addresses are free for what comes; a switch
-goes last, when the ports that move on have left it."""
+goes last, when the ports that move on have left it. So does a bond whose primary slave will carry a switch alone: the NIC leaves it while the
+others still work, and the addresses and ports have somewhere to go at once."""
 
 from collections.abc import Iterable, Iterator, Mapping
 
@@ -56,15 +57,29 @@ def diff_views(
     for want, have in pairs:
         steps += _take_away(want, have, moves)
     steps += _stop_guests(guests)
+    early, late = _one_by_one(pairs)
+    for want, have in early:
+        steps += _stand(want, have, borrowed)
     for want, have in sorted(pairs, key=lambda pair: not _on_vlan(pair[1])):  # what stands on another goes before that one
         steps += _take_down(want, have)
+        steps += _let_go(want, have) if have not in late else ()
     steps += _start_guests(guests)
     for want, have in sorted(pairs, key=lambda pair: _on_vlan(pair[0])):
         if want is not None:
-            steps += _build(want, have, borrowed) if not want.foreign else ()
+            steps += _stand(want, have, borrowed) if not want.foreign and (want, have) not in early else ()
+            steps += _give(want, have) if not want.foreign else ()
             steps += _put_in(want, have, moves)
+    for want, have in pairs:
+        steps += _let_go(want, have) if have in late else ()
     steps += [_delete(have) for want, have in pairs if want is None and have is not None and not have.foreign]
     return steps + list(_hand_over(pairs))
+
+
+def _one_by_one(pairs: Iterable[Pair]) -> tuple[list[tuple[SwitchView, SwitchView | None]], list[SwitchView]]:
+    """Switches that get the primary slave of a bond which is to go, to be made first, and those that have such a bond, to be let go last."""
+    bonds = {have.uplink.bond.primary: have for want, have in pairs if have and have.uplink and have.uplink.bond and _lets_go(want, have)}
+    early = [(want, have) for want, have in pairs if want and not want.foreign and want.uplink and want.uplink.device in bonds]
+    return early, [bonds[want.uplink.device] for want, _ in early if want.uplink]
 
 
 def _apart(want: SwitchView | None, have: SwitchView | None) -> list[Pair]:
@@ -117,7 +132,17 @@ def _take_down(want: SwitchView | None, have: SwitchView | None) -> Iterator[Ste
             yield RemoveAddress(
                 object=have.network, reason="no PIF has it" if have.uplink else "the host has no address here", device=have.bridge, address=address
             )
-    if have.uplink and (want is None or want.uplink is None or (want.uplink.device, want.uplink.vlan) != (have.uplink.device, have.uplink.vlan)):
+
+
+def _lets_go(want: SwitchView | None, have: SwitchView) -> bool:
+    """Of the uplink that it has."""
+    if have.uplink is None:
+        return False
+    return want is None or want.uplink is None or (want.uplink.device, want.uplink.vlan) != (have.uplink.device, have.uplink.vlan)
+
+
+def _let_go(want: SwitchView | None, have: SwitchView | None) -> Iterator[Step]:
+    if have and have.uplink and _lets_go(want, have):
         device, made, slaves = have.uplink.device, have.uplink.made, have.uplink.bond.slaves if have.uplink.bond else ()
         yield DetachUplink(object=have.network, reason="its PIF is not plugged", bridge=have.bridge, device=device, made=made, slaves=slaves)
 
@@ -126,7 +151,8 @@ def _basics(switch: SwitchView) -> tuple[object, ...]:
     return switch.mtu, switch.up, switch.network, switch.fail_mode, switch.disable_in_band, switch.snooping
 
 
-def _build(want: SwitchView, have: SwitchView | None, borrowed: Mapping[str, tuple[str, ...]]) -> Iterator[Step]:
+def _stand(want: SwitchView, have: SwitchView | None, borrowed: Mapping[str, tuple[str, ...]]) -> Iterator[Step]:
+    """The switch itself, and what it leads out by."""
     if have is None:
         yield CreateSwitch(object=want.network, reason="the network is in use here", switch=want)
     elif (want.mac and want.mac != have.mac) or _basics(want) != _basics(have):
@@ -136,6 +162,10 @@ def _build(want: SwitchView, have: SwitchView | None, borrowed: Mapping[str, tup
         yield SetSwitch(object=want.network, reason=TOLD, switch=want, ethtool=have.ethtool, snooping=have.snooping)
     if want.uplink:
         yield from _join(want, want.uplink, have, borrowed)
+
+
+def _give(want: SwitchView, have: SwitchView | None) -> Iterator[Step]:
+    """What the host itself has on it."""
     if want.advertisements != (have.advertisements if have else None):
         reason = "how the PIF gets its IPv6 address"
         yield SetAdvertisements(object=want.network, reason=reason, bridge=want.bridge, advertisements=want.advertisements)
