@@ -4,14 +4,15 @@ import fcntl
 import os
 import socket
 import struct
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 
 from msgspec import structs
 
 from tests.datapath.bridge_host import Host, external, port, switch, tap
 from tests.e2e.crossing import heard_at, tags_of_announcements
-from tests.e2e.world import send, until
+from tests.e2e.world import PATIENCE, send, until
 from tests.netns import Namespace, cable
 from xenet.plan.announcement import announcement
 from xenet.plan.view import BondView, PortView, SwitchView, UplinkView, VLANView
@@ -26,13 +27,25 @@ TAG = 42
 @contextmanager
 def held_open(ns: Namespace, device: str) -> Iterator[int]:
     """The guest's end of a tap: what is written comes from the guest, what is read goes to it."""
+    with closing_fd(ns(opened, device)) as fd:
+        yield fd
 
-    def open_it() -> int:
-        fd = os.open("/dev/net/tun", os.O_RDWR | os.O_CLOEXEC | os.O_NONBLOCK)
-        fcntl.ioctl(fd, _TUNSETIFF, struct.pack("16sH22x", device.encode(), _TAP_NO_PI))
-        return fd
 
-    fd = ns(open_it)
+@contextmanager
+def held_open_here(device: str) -> Iterator[int]:
+    """The same in the namespace of the thread that calls."""
+    with closing_fd(opened(device)) as fd:
+        yield fd
+
+
+def opened(device: str) -> int:
+    fd = os.open("/dev/net/tun", os.O_RDWR | os.O_CLOEXEC | os.O_NONBLOCK)
+    fcntl.ioctl(fd, _TUNSETIFF, struct.pack("16sH22x", device.encode(), _TAP_NO_PI))
+    return fd
+
+
+@contextmanager
+def closing_fd(fd: int) -> Iterator[int]:
     try:
         yield fd
     finally:
@@ -103,7 +116,14 @@ def check_bond(host: Host) -> None:
     bond = BondView(("eth0", "eth1"), "active-backup", host.mac, "eth1")
     host.reach(structs.replace(external(host, TAP), uplink=UplinkView("bond0", bond=bond)))
     with held_open(host.ns, TAP.device) as guest, closing(host.far(heard_at, "wire")) as one, closing(host.far(heard_at, "wire1")) as two:
-        until(lambda: (os.write(guest, FRAMES[0]), tags(one) + tags(two))[1])
-        carrier = until(lambda: (os.write(guest, FRAMES[0]), [bool(tags(wire)) for wire in (one, two)])[1])
-        host.ns(host.datapath.speak, TAP, FRAMES)
-        until(lambda: any(heard := [bool(tags(wire)) for wire in (one, two)]) and heard == carrier)
+
+        def heard(say: Callable[[], object]) -> list[bool]:
+            """By which wires; the bond may only just have got its links."""
+            say()
+            time.sleep(0.1 * PATIENCE)
+            return [bool(tags(wire)) for wire in (one, two)]
+
+        def both() -> tuple[list[bool], list[bool]]:
+            return heard(lambda: os.write(guest, FRAMES[0])), heard(lambda: host.ns(host.datapath.speak, TAP, FRAMES))
+
+        until(lambda: both() in (([True, False],) * 2, ([False, True],) * 2))

@@ -1,10 +1,21 @@
 """The host speaks for a guest that it cannot enter."""
 
+import asyncio
+import time
+from contextlib import closing
+
 import pytest
 
+from tests.agent.test_learner import replica_with
 from tests.datapath.bridge_host import Host, external, needs_tap, port, tap
-from tests.datapath.spoken import FRAMES, TAP, check_bond, check_plain, check_vlan
+from tests.datapath.spoken import FRAMES, TAP, check_bond, check_plain, check_vlan, held_open
 from tests.datapath.switch_host import switch_hosts
+from tests.e2e.crossing import heard_at
+from tests.e2e.test_migration import received_now
+from xenet.agent.announce import Announcer
+from xenet.agent.learner import Book
+from xenet.model.hidden import Claim
+from xenet.plan.announcement import announcement
 
 pytestmark = [pytest.mark.kernel, needs_tap]
 
@@ -24,3 +35,26 @@ def test_not_for_a_port_that_is_not_there(either: Host) -> None:
 def test_on_open_vswitch(check) -> None:
     with switch_hosts() as host:
         check(host)
+
+
+def test_all_that_is_known_is_on_the_wire_again_and_again(either: Host) -> None:
+    book = Book(replica_with(Claim("10.0.0.1", 1), Claim("2001:db8::1", 2)))
+    announcer = Announcer(lambda vm: None, either.datapath.speak, book.addresses)
+    either.reach(external(either, TAP))
+    frames: list[bytes] = []
+
+    async def run() -> None:
+        announcer.announce_port(TAP)
+        await asyncio.sleep(0.5)
+        announcer.close()
+
+    with held_open(either.ns, TAP.device), closing(either.far(heard_at, "wire")) as wire:
+        either.ns(asyncio.run, run())
+        time.sleep(0.05)
+        while frame := received_now(wire):
+            frames.append(frame)
+    said = announcement(TAP.mac, ["10.0.0.1", "2001:db8::1"])
+    times = [frames.count(frame) for frame in said]
+    assert times == [5, 5], "at once, and after 0.01, 0.03, 0.1 and 0.3 s"
+    assert frames.index(said[0]) < frames.index(said[1])
+    assert announcer.spoken[TAP.device] > 0

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from xenet.model.change import Change, Draft, edit_between
 from xenet.model.classes import STORED
 from xenet.model.declare import APIType, Field, fields_of, stored_fields
-from xenet.model.hidden import NIC, BondLinks, ForeignBridge, Frame, Heard, HostFacts, Phase
+from xenet.model.hidden import NIC, BondLinks, Claim, ForeignBridge, Frame, Heard, HostFacts, Phase
 from xenet.model.state import PoolState, indexed_fields
 from xenet.model.types import NULL, Record, Ref, ref_of
 
@@ -20,7 +20,8 @@ NICS = st.builds(NIC, device=TEXTS, mac=TEXTS, carrier=st.booleans(), addresses=
 BONDS = st.builds(BondLinks, device=TEXTS, up=st.lists(TEXTS, max_size=2).map(tuple))
 BRIDGES = st.builds(ForeignBridge, name=TEXTS, mtu=st.integers(68, 65535))
 HEARD = st.builds(Heard, vif=TEXTS, coming=st.booleans(), seen=st.tuples(st.builds(Frame, time=st.just(2), digest=st.just(3))))
-STRUCTS = {"nics": NICS, "bonds": BONDS, "bridges": BRIDGES, "heard": HEARD}
+CLAIMS = st.builds(Claim, address=TEXTS, heard=st.integers(0, 2**40))
+STRUCTS = {"nics": NICS, "bonds": BONDS, "bridges": BRIDGES, "heard": HEARD, "claims": CLAIMS}
 """Fields that hold structs of no XenAPI class."""
 TIMES = st.datetimes(min_value=datetime(1, 1, 2), max_value=datetime(9999, 12, 30), timezones=st.just(UTC))
 

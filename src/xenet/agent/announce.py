@@ -2,7 +2,7 @@
 
 For a guest of a namespace it does so from the guest's own NIC, with the addresses that are there: its frames take the way of the guest's own.
 The socket is opened before the guest comes, as that takes longer than all the rest. For any other guest the datapath speaks, from the host's
-side (datapath/base.py), for its MAC alone.
+side (datapath/base.py), with the addresses that were learned of it.
 Either way the host's switch learns where the MAC is, and the frames leave by the uplink, with the VLAN's tag, on the link of the bond that
 carries the guest's MAC, past the guest's limits and locks.
 """
@@ -29,6 +29,8 @@ _NOT_OF_A_NEIGHBOUR = 254
 """Scope host: addresses that nobody else may see."""
 Speak = Callable[[PortView, Sequence[bytes]], None]
 """Send frames for the guest behind a port from the host's side. May raise OSError."""
+AddressesOf = Callable[[PortView], Sequence[str]]
+"""What is known of the guest behind a port, without prefix lengths."""
 
 
 class Mouth:
@@ -63,10 +65,11 @@ def _is_spoken_of(address: Address, index: int) -> bool:
 class Announcer:
     """Speaks for the guests of one host, as the event loop's time goes on."""
 
-    def __init__(self, netns_of: Callable[[str], int | None], speak: Speak) -> None:
+    def __init__(self, netns_of: Callable[[str], int | None], speak: Speak, addresses_of: AddressesOf) -> None:
         """`netns_of`: a VM's namespace as a descriptor that the caller closes."""
         self._netns_of = netns_of
         self._speak = speak
+        self._addresses_of = addresses_of
         self._mouths: dict[str, Mouth] = {}
         """By the host's device."""
         self._repeats: dict[str, asyncio.TimerHandle] = {}
@@ -125,7 +128,7 @@ class Announcer:
     def _say(self, port: PortView) -> None:
         """Raises OSError."""
         if port.kind != "namespace":
-            self._speak(port, announcement(port.mac, ()))
+            self._speak(port, announcement(port.mac, self._addresses_of(port)))
         elif mouth := self._mouth(port):
             nic = f"eth{port.index}"
             mouth.say(nic, mouth.ready or announcement(port.mac, mouth.addresses(nic)))

@@ -20,13 +20,14 @@ from xenet.agent.given import Given
 from xenet.agent.guard import Answers, Guard
 from xenet.agent.himn import Himn
 from xenet.agent.keeper import Keeper
+from xenet.agent.learner import Learner
 from xenet.agent.look import TOPICS, look
 from xenet.agent.moves import Moves
 from xenet.agent.replica import OutOfStep, Replica
 from xenet.agent.unusable import complaints
 from xenet.link.channel import Channel, connect
 from xenet.link.messages import Answer, Ask, Delta, FromServer, Hello, Report, Snapshot
-from xenet.model.hidden import NIC
+from xenet.model.hidden import NIC, Claim
 from xenet.plan.reach import reach_of
 from xenet.plan.steps import Step
 
@@ -37,6 +38,8 @@ RETRY_AFTER = 2.0
 """Seconds before what failed is tried again."""
 AUDIT_EVERY = 300.0
 """Seconds between full dumps, in case a notification was missed."""
+LEARNED_AFTER = 0.5
+"""Seconds in which what is learned of guests' addresses is put together before the server is told."""
 RECONNECT = (0.05, 2.0)
 """Seconds between attempts to reach the server: first, and at most."""
 
@@ -51,6 +54,7 @@ class Wake(Enum):
     LOST = "the server is gone"
     LEASE = "a DHCP server has answered, or has not"
     MOVED = "a VM has come for good"
+    LEARNED = "guests have claimed addresses"
     GATEWAY = "the gateway has answered, or has not"
 
 
@@ -71,6 +75,7 @@ class Loop:
         answers: Answers | None = None,
         moves: Moves | None = None,
         announce: Announce | None = None,
+        learner: Learner | None = None,
     ) -> None:
         self.keeper = keeper
         self.link = link
@@ -79,7 +84,11 @@ class Loop:
         """Called with what the server said before the host is made so."""
         self.given = Given(state, keeper.replica, keeper.datapath.advertised, lambda: self._wake(Wake.LEASE))
         self.door = Door(link)
-        self.moves = moves or Moves(keeper.replica, lambda vm: None, keeper.datapath.speak)
+        self.learner = learner or Learner(keeper.replica)
+        self.learner.changed = lambda: self._after(Wake.LEARNED, LEARNED_AFTER)
+        self._claims: dict[str, tuple[Claim, ...]] = {}
+        """What of it the server is told."""
+        self.moves = moves or Moves(keeper.replica, lambda vm: None, keeper.datapath.speak, self.learner.book.addresses)
         self.moves.changed = lambda: self._wake(Wake.MOVED)
         self.himn = Himn(state, link)
         self.guard = Guard(answers, lambda: self._wake(Wake.GATEWAY))
@@ -112,6 +121,7 @@ class Loop:
                 timer.cancel()
             self.guard.close()
             self.moves.close()
+            self.learner.close()
             await self.given.close()
             await self.himn.close()
 
@@ -169,12 +179,17 @@ class Loop:
         began, told = time.time_ns(), [self._take(item) for item in batch]
         if any(told):
             self.heard(self.keeper.replica)
-        self._plan_ahead(self.keeper.converge())
+        steps = self.keeper.converge()
+        self._plan_ahead(steps)
         follow_links(self.keeper.datapath, self._announce)
         if any(told):
             self.given.follow()
             self.moves.follow(self.keeper.wanted(), began)
             self.himn.follow(self.keeper.replica, self._port)
+        if any(told) or steps:
+            self.learner.follow(self.keeper.wanted())
+        if any(told) or Wake.LEARNED in batch:
+            self._claims = self.learner.book.news()
         self._open_door(any(told))
         self._report(any(told))
         for item in batch:
@@ -203,7 +218,7 @@ class Loop:
         self.keeper.hear()
         self._channel = channel
         hello = self.hello(self.keeper.facts())
-        self._said = Report(-1, {}, hello.nics, {}, {}, bonds=(), bridges=())
+        self._said = Report(-1, {}, hello.nics, {}, {}, bonds=(), bridges=(), claims={})
         channel.send(hello)
 
     def _follow(self, message: Snapshot | Delta) -> bool:
@@ -248,7 +263,7 @@ class Loop:
         self._log_failures(now.failures, told)
         news = msgspec.structs.replace(now, revision=said.revision) != said
         if self._channel and self.keeper.replica.told and (told or news):
-            known = {name: None for name in ("nics", "bonds", "bridges", "leases", "leases6") if getattr(now, name) == getattr(said, name)}
+            known = {name: None for name in ("nics", "bonds", "bridges", "leases", "leases6", "claims") if getattr(now, name) == getattr(said, name)}
             self._channel.send(msgspec.structs.replace(now, **known))
             self._said = msgspec.structs.replace(now, heard=())
             self.guard.reported()
@@ -264,7 +279,7 @@ class Loop:
         pending = tuple(sorted(given.waiting() | self.guard.waiting() | self.moves.waiting()))
         bonds, bridges = tuple(keeper.datapath.bonds()), tuple(keeper.datapath.bridges())
         leases = (given.leases(), given.leases6())
-        return Report(keeper.replica.state.revision, failures, keeper.facts(), *leases, pending, bonds, bridges, self.moves.heard)
+        return Report(keeper.replica.state.revision, failures, keeper.facts(), *leases, pending, bonds, bridges, self.moves.heard, self._claims)
 
     def _log_failures(self, failures: Mapping[str, str], told: bool) -> None:
         """Each once. What fails as drift is mended must fail twice: of a device that somebody deletes the kernel first says that it is down,

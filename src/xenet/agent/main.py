@@ -18,6 +18,8 @@ import msgspec
 from xenet.agent.arp import gateway_answers
 from xenet.agent.backend import Backend
 from xenet.agent.keeper import Keeper
+from xenet.agent.learner import Learner
+from xenet.agent.listener import Listener
 from xenet.agent.loop import Loop
 from xenet.agent.moves import Moves
 from xenet.agent.namespace import enter_netns
@@ -139,7 +141,8 @@ def hello_of(settings: Settings, identity: str, backend: Backend | None, checkpo
 
 async def serve(settings: Settings, replica: Replica, datapath: Datapath, guests: Guests, backend: Backend | None, checkpoint: Checkpoint) -> None:
     """Run until SIGTERM or SIGINT. Raises InUse when a take-over had to be given back."""
-    moves = Moves(replica, guests.netns, datapath.speak)
+    learner = Learner(replica, None if settings.datapath == "fake" else Listener())
+    moves = Moves(replica, guests.netns, datapath.speak, learner.book.addresses)
     keeper = Keeper(replica, datapath, guests, settings.nics, moves.announce)
     hello = partial(hello_of, settings, host_uuid(settings.state), backend, checkpoint)
     answers, tell = (None, None) if settings.datapath == "fake" else (gateway_answers, Voice().announce)
@@ -152,7 +155,7 @@ async def serve(settings: Settings, replica: Replica, datapath: Datapath, guests
         for note_it in notes:
             note_it(replica)
 
-    loop = Loop(keeper, settings.link, hello, heard, settings.state, answers, moves, tell)
+    loop = Loop(keeper, settings.link, hello, heard, settings.state, answers, moves, tell, learner)
     running = asyncio.create_task(loop.run())
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, running.cancel)

@@ -10,7 +10,7 @@ import os
 import time
 from collections.abc import Callable, Sequence
 
-from xenet.agent.announce import Announcer, Speak
+from xenet.agent.announce import AddressesOf, Announcer, Speak
 from xenet.agent.ear import Ear
 from xenet.agent.replica import Replica
 from xenet.datapath.namespaces import opened_in
@@ -65,10 +65,10 @@ class _Post:
 class Moves:
     """The VMs on their way to and from one host. `changed` is called when there is more to report."""
 
-    def __init__(self, replica: Replica, netns_of: Callable[[str], int | None], speak: Speak) -> None:
+    def __init__(self, replica: Replica, netns_of: Callable[[str], int | None], speak: Speak, addresses_of: AddressesOf) -> None:
         self._replica = replica
         self._netns_of = netns_of
-        self._announcer = Announcer(netns_of, speak)
+        self._announcer = Announcer(netns_of, speak, addresses_of)
         self._posts: dict[str, _Post] = {}
         """By the host's device."""
         self.heard: tuple[Heard, ...] = ()

@@ -4,10 +4,10 @@ from typing import Any
 
 import msgspec
 
-from xenet.model.hidden import NIC, BondLinks, Edit, ForeignBridge, Heard, Lease
+from xenet.model.hidden import NIC, BondLinks, Claim, Edit, ForeignBridge, Heard, Lease
 from xenet.model.types import Ref
 
-REPLICATED = frozenset({"pool", "host", "host_facts", "network", "attachment", "PIF", "Bond", "VLAN", "tunnel", "VIF", "VM"})
+REPLICATED = frozenset({"pool", "host", "host_facts", "network", "attachment", "PIF", "Bond", "VLAN", "tunnel", "VIF", "VM", "guest_addresses"})
 """The classes whose records a host needs to know. Credentials, sessions and tasks never leave the server."""
 
 
@@ -37,6 +37,8 @@ class Report(msgspec.Struct, frozen=True, tag=True):
     bridges: tuple[ForeignBridge, ...] | None = None
     heard: tuple[Heard, ...] = ()
     """Of the VIFs of VMs that have moved since the last report."""
+    claims: dict[str, tuple[Claim, ...]] | None = None
+    """By the VIF's uuid, what its guest was heard to claim and the server does not know yet; only where it differs from the last report."""
 
 
 class Answer(msgspec.Struct, frozen=True, tag=True):

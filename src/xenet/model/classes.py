@@ -1,7 +1,7 @@
 """The register of classes, in the order in which they are listed."""
 
 from xenet.model.derived import VLAN, Bond, NetworkSriov, Tunnel
-from xenet.model.hidden import Attachment, Credential, HostFacts, Operation
+from xenet.model.hidden import Attachment, Credential, GuestAddresses, HostFacts, Operation
 from xenet.model.host import Host, HostMetrics
 from xenet.model.message import Message
 from xenet.model.network import Network
@@ -36,7 +36,7 @@ PUBLIC: tuple[type[Record], ...] = (
 )
 """The classes whose records live in the pool's state and that every client sees."""
 
-HIDDEN: tuple[type[Record], ...] = (HostFacts, Operation, Attachment, Credential)
+HIDDEN: tuple[type[Record], ...] = (HostFacts, Operation, Attachment, GuestAddresses, Credential)
 """What xenet keeps for itself."""
 
 API: tuple[type[Record], ...] = (Session, *PUBLIC)

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
-from xenet.model.types import EMPTY, EnumName, Hidden, HostRef, NetworkRef, Record, Ref, StrSet, TaskRef
+from xenet.model.types import EMPTY, EnumName, Hidden, HostRef, NetworkRef, Record, Ref, StrSet, TaskRef, VIFRef
 
 
 class Edit(msgspec.Struct, frozen=True):
@@ -157,6 +157,13 @@ class Lease(msgspec.Struct, frozen=True):
     dns: tuple[str, ...] = ()
 
 
+class Claim(msgspec.Struct, frozen=True, array_like=True):
+    """An address that a guest has said is its own, and when it last did (seconds since the epoch)."""
+
+    address: str
+    heard: int
+
+
 class HostFacts(Record, frozen=True, kw_only=True):
     """What a host said of itself, and the data plane that it shall have. Its uuid is the host's."""
 
@@ -182,6 +189,20 @@ class Attachment(Record, frozen=True, kw_only=True):
 
     network: Hidden[NetworkRef]
     host: Hidden[HostRef]
+
+
+class GuestAddresses(Record, frozen=True, kw_only=True):
+    """What was learned of the guest's addresses behind a VIF, for as long as the VIF is plugged into this network and its VM does not boot anew.
+    Its uuid is the VIF's."""
+
+    xenapi = "guest_addresses"
+
+    vif: Hidden[VIFRef]
+    network: Hidden[NetworkRef]
+    boot: Hidden[int]
+    """The domid of the VM's last boot."""
+    claims: Hidden[tuple[Claim, ...]] = ()
+    """In the order in which they first came."""
 
 
 class Credential(Record, frozen=True, kw_only=True):

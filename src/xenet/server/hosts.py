@@ -98,7 +98,7 @@ class Hosts:
 
     def _take(self, host: Ref, message: FromAgent) -> None:
         if isinstance(message, Report):
-            found = {name: getattr(message, name) for name in ("nics", "leases", "leases6", "bonds", "bridges")}
+            found = {name: getattr(message, name) for name in ("nics", "leases", "leases6", "bonds", "bridges", "claims")}
             news = News(message.revision, message.failures, pending=message.pending, heard=message.heard, **found)
             self.core.reported(host, news)
             self.arrived.set()

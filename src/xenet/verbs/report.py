@@ -7,7 +7,7 @@ import msgspec
 from xenet.model.change import Change, Draft
 from xenet.model.classes import STORED
 from xenet.model.errors import Failure, internal
-from xenet.model.hidden import NIC, BondLinks, Edit, ForeignBridge, Heard, HostFacts, Lease, Operation, Phase
+from xenet.model.hidden import NIC, BondLinks, Claim, Edit, ForeignBridge, Heard, HostFacts, Lease, Operation, Phase
 from xenet.model.host import Host
 from xenet.model.pif import PIF
 from xenet.model.task import Task
@@ -18,6 +18,7 @@ from xenet.verbs.adopt import refresh_metrics
 from xenet.verbs.attach import is_live
 from xenet.verbs.bond_links import note_bonds
 from xenet.verbs.call import PATIENCE, Call, Ended, Work, xml_result
+from xenet.verbs.claims import note_claims
 from xenet.verbs.management import note_address
 from xenet.verbs.measure import measured
 from xenet.verbs.settle import settle
@@ -40,6 +41,7 @@ class News(msgspec.Struct, frozen=True):
     bonds: tuple[BondLinks, ...] | None = None
     bridges: tuple[ForeignBridge, ...] | None = None
     heard: tuple[Heard, ...] = ()
+    claims: Mapping[str, tuple[Claim, ...]] | None = None
 
 
 def take_report(call: Call, host: Ref, news: News) -> tuple[Change, list[Ended]]:
@@ -51,6 +53,7 @@ def take_report(call: Call, host: Ref, news: News) -> tuple[Change, list[Ended]]
     _note_facts(work, host, news)
     note_leases(work, host, news.leases or {})
     note_leases6(work, host, news.leases6 or {})
+    note_claims(work, host, news.claims or {}, call.now)
     _note_pifs(work, host, revision, down)
     ended = []
     for known in list(call.state.all(Operation)):

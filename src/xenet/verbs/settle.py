@@ -1,5 +1,5 @@
-"""What follows from the rest of a draft: which operations are allowed, where internal networks stay, and who has
-which address on the host internal management network.
+"""What follows from the rest of a draft: which operations are allowed, where internal networks stay, who has which
+address on the host internal management network, and what is no longer known of guests' addresses.
 
 Every change ends with it, so no verb has to think of it.
 """
@@ -15,11 +15,13 @@ from xenet.model.types import VIFRef
 from xenet.model.vif import VIF
 from xenet.verbs.allowed import refresh_allowed
 from xenet.verbs.attachments import follow_use
+from xenet.verbs.claims import follow_guests
 
 
 def settle(draft: Draft) -> None:
     refresh_allowed(draft)
     follow_use(draft)
+    follow_guests(draft)
     vifs = [ref for cls, ref in draft.touched() if cls == "VIF"]
     himn = find_himn(draft.state) if vifs else None
     if himn is None:

@@ -1,0 +1,63 @@
+"""The announcer, for guests that the host cannot look into: again and again, and not for who moves on."""
+
+import asyncio
+from collections.abc import Sequence
+
+import pytest
+
+from tests.datapath.bridge_host import tap
+from xenet.agent.announce import PAUSES, Announcer
+from xenet.plan.announcement import announcement
+from xenet.plan.view import PortView
+
+TAP = tap(1)
+
+
+class Said:
+    """What was to be said, where nothing can go wrong with it but what the test wants."""
+
+    def __init__(self, trouble: bool = False) -> None:
+        self.frames: list[tuple[str, Sequence[bytes]]] = []
+        self.trouble = trouble
+
+    def __call__(self, port: PortView, frames: Sequence[bytes]) -> None:
+        if self.trouble:
+            raise OSError("the uplink is down")
+        self.frames.append((port.device, frames))
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("xenet.agent.announce.PAUSES", (0.01,) * len(PAUSES))
+
+
+def test_nobody_is_spoken_for_who_is_about_to_leave(quick: None) -> None:
+    said = Said()
+
+    async def run() -> None:
+        announcer = Announcer(lambda vm: None, said, lambda port: ["10.0.0.1"])
+        announcer.announce_port(TAP)
+        announcer.get_ready([TAP])
+        await asyncio.sleep(0.2)
+        assert len(said.frames) == 1
+        announcer.announce_port(TAP)  # the move was taken back
+        announcer.announce_port(TAP)
+        await asyncio.sleep(0.5)
+
+    asyncio.run(run())
+    assert len(said.frames) == 3 + len(PAUSES), "one row of repeats at a time"
+    assert said.frames[0] == (TAP.device, announcement(TAP.mac, ["10.0.0.1"]))
+
+
+def test_what_cannot_be_said_now_is_said_later(quick: None) -> None:
+    said = Said(trouble=True)
+
+    async def run() -> None:
+        announcer = Announcer(lambda vm: None, said, lambda port: [])
+        announcer.announce_port(TAP)
+        assert announcer.spoken == {}
+        said.trouble = False
+        await asyncio.sleep(0.5)
+
+    asyncio.run(run())
+    assert said.frames == [(TAP.device, announcement(TAP.mac, []))] * len(PAUSES)
