@@ -237,7 +237,7 @@ def test_killed_after_any_message(host, monkeypatch, way):
         "tc qdisc change dev ifb1.0 root tbf rate 9mbit burst 9000 limit 90000",
         "tc qdisc change dev ifb1.0 root tbf rate 102400bps burst 4554 limit 90000",
         "tc qdisc replace dev ifb1.0 root pfifo",
-        "tc qdisc del dev vif1.0 ingress",
+        "tc qdisc del dev vif1.0 clsact",
         "tc filter del dev vif1.0 ingress",
         "tc filter del dev vif1.0 ingress pref 22597",
         "ip link set ifb1.0 down",

@@ -58,13 +58,25 @@ def records(words: Words) -> Iterator[Record]:
 
 
 def network(
-    name: str, mtu: int = 1500, routes: str = "", lock: NetworkLockingMode = "unlocked", told: Words | None = None, managed: bool = True
+    name: str,
+    mtu: int = 1500,
+    routes: str = "",
+    lock: NetworkLockingMode = "unlocked",
+    told: Words | None = None,
+    managed: bool = True,
+    mirror: str = "",
 ) -> Network:
-    """`xenapi` is the host internal management network."""
+    """`xenapi` is the host internal management network; `mirror` is a VIF's uuid."""
     if name == BRIDGE:
         return Network(uuid=name, bridge=BRIDGE, MTU=mtu, other_config=SETTINGS, default_locking_mode=lock)
     other_config = {"static-routes": routes} if routes else {}
-    return Network(uuid=name, bridge=f"br-{name}", MTU=mtu, other_config=other_config | ethtool(told), default_locking_mode=lock, managed=managed)
+    config = other_config | ethtool(told) | mirrored(mirror)
+    to = ref_of(mirror) if mirror else NULL
+    return Network(uuid=name, bridge=f"br-{name}", MTU=mtu, other_config=config, default_locking_mode=lock, managed=managed, mirror_to=to)
+
+
+def mirrored(to: str) -> dict[str, str]:
+    return {"mirror-to": to} if to else {}
 
 
 def ethtool(told: Words | None) -> dict[str, str]:
@@ -191,8 +203,9 @@ def vif(
     lock: VIFLockingMode = "network_default",
     allowed: str = "",
     told: Words | None = None,
+    mirror: str = "",
 ) -> VIF:
-    """`allowed` are addresses and CIDRs of either kind, with commas between them."""
+    """`allowed` are addresses and CIDRs of either kind, with commas between them; `mirror` is another VIF's uuid."""
     entries = [entry for entry in allowed.split(",") if entry]
     return VIF(
         uuid=f"{name}.{device}",
@@ -201,7 +214,8 @@ def vif(
         VM=ref_of(name),
         MAC=mac or vif_mac(name, device),
         MTU=mtu,
-        other_config=ethtool(told),
+        other_config=ethtool(told) | mirrored(mirror),
+        mirror_to=ref_of(mirror) if mirror else NULL,
         qos_algorithm_type="ratelimit" if kbps else "",
         qos_algorithm_params={"kbps": str(kbps)} if kbps else {},
         plugged=plugged,

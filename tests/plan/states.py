@@ -90,6 +90,11 @@ WORDS: dict[str, Words] = {
         "pifs": _LAN,
         "vms": {"a": {"domid": 1, "vifs": {0: "lan"}}, "b": {"domid": 2, "vifs": {0: "blue", 1: "red"}}},
     },
+    "mirrors": {
+        "networks": {**_NETWORKS, "lan": {"mirror": "b.2"}},
+        "pifs": _LAN,
+        "vms": {"a": {"domid": 1, "vifs": {0: {"network": "red", "mirror": "b.0"}, 1: "lan"}}, "b": {"domid": 2, "vifs": {0: "red", 2: "lan"}}},
+    },
     "rebooted": {
         "networks": _NETWORKS,
         "pifs": _LAN,

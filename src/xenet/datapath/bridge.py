@@ -23,6 +23,7 @@ from xenet.datapath.kernel import Kernel
 from xenet.datapath.layer3 import Layer3
 from xenet.datapath.locks import Locks
 from xenet.datapath.mark import is_ours
+from xenet.datapath.mirrors import Mirrors, seen_mirrors
 from xenet.datapath.namespaces import Guests
 from xenet.datapath.netlink import NetlinkError
 from xenet.datapath.nics import foreign_master, nic_facts
@@ -43,6 +44,7 @@ class BridgeDatapath:
         """Opens its sockets, and observes. Raises OSError."""
         self._netns_of = netns_of
         self._kernel = Kernel()
+        self._kernel.table.mirrors_of = partial(seen_mirrors, self._kernel.table)
         self._bonds = Bonds(self._kernel)
         self._switches = Switches(self._kernel, self._bonds)
         self._advertisements = Advertisements(self._kernel)
@@ -55,6 +57,7 @@ class BridgeDatapath:
             s.AttachUplink: self._switches.attach,
             s.DetachUplink: self._switches.detach,
             s.SetAdvertisements: self._advertisements.set,
+            s.SetMirrors: Mirrors(self._kernel).ensure,
             s.AddAddress: layer3.add_address,
             s.RemoveAddress: layer3.remove_address,
             s.AddRoute: layer3.add_route,

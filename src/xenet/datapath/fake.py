@@ -58,6 +58,7 @@ class FakeDatapath:
             s.OfferPort: self._note_port,
             s.SeatPort: self._note_port,
             s.RemovePort: self._remove_port,
+            s.SetMirrors: self._set_mirrors,
             s.SetAdvertisements: self._set_advertisements,
             s.AddAddress: self._add_address,
             s.RemoveAddress: self._remove_address,
@@ -301,6 +302,12 @@ class FakeDatapath:
         if self._holder(step.port.device):
             self._without(step.port.device)
             self.dead.append(step.port.device)
+
+    def _set_mirrors(self, step: s.SetMirrors) -> None:
+        have = self._own(step.bridge)
+        if missing := {device for mirror in step.mirrors for device in (mirror.target, *mirror.sources)} - have.ports.keys():
+            raise Refused(f"{step.bridge} has no port {missing.pop()}")
+        self._put(replace(have, mirrors=step.mirrors))
 
     def _set_advertisements(self, step: s.SetAdvertisements) -> None:
         self._put(replace(self._own(step.bridge), advertisements=step.advertisements))

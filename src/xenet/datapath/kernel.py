@@ -26,7 +26,7 @@ from xenet.datapath.netlink import (
 )
 from xenet.datapath.peers import dump_peers
 from xenet.datapath.table import Table
-from xenet.datapath.tc import INGRESS, get_filters, get_qdiscs, place_of
+from xenet.datapath.tc import BEFORE, BEHIND, INGRESS, get_filters, get_qdiscs, kind_of, place_of
 
 _NEWS = (LINK_NEWS, TC_NEWS, IPV4_ADDR_NEWS, IPV6_ADDR_NEWS, IPV4_ROUTE_NEWS, IPV6_ROUTE_NEWS)
 _BUFFER = 8 << 20
@@ -68,8 +68,8 @@ class Kernel:
     def observe(self) -> None:
         """Read everything anew. What is notified meanwhile is taken afterwards, so the newest word on each device stands."""
         qdiscs = self._dump(get_qdiscs(), errno.EOPNOTSUPP)  # a kernel without them has no limits either
-        ingress = [place.device for place in map(place_of, qdiscs) if place.parent == INGRESS]
-        filters = [message for index in ingress for message in self.filters(index)]
+        rooms = {place_of(qdisc).device: kind_of(qdisc) for qdisc in qdiscs if place_of(qdisc).parent == INGRESS}
+        filters = [message for index, kind in rooms.items() for message in self.filters(index, kind)]
         self.table.load(self.socket.dump(get_link(0)), dump_addresses(self.socket), dump_routes(self.socket), qdiscs, filters)
         self.look_at_locks()
         for link in self.table.links():
@@ -84,9 +84,10 @@ class Kernel:
         """Read the locks and fences anew. Raises NetlinkError."""
         self.table.relock(self.guard.observe())
 
-    def filters(self, index: int) -> list[bytes]:
-        """Those before a device, which may be gone by now. Raises NetlinkError."""
-        return self._dump(get_filters(index), errno.ENODEV, errno.EINVAL)
+    def filters(self, index: int, room: str = "clsact") -> list[bytes]:
+        """Those before a device, which may be gone by now, and behind it, where what makes room for them is of this kind. Raises NetlinkError."""
+        sides = (BEFORE, BEHIND) if room == "clsact" else (BEFORE,)
+        return [message for side in sides for message in self._dump(get_filters(index, side), errno.ENODEV, errno.EINVAL)]
 
     def _dump(self, request: Request, *nothing: int) -> list[bytes]:
         """An errno in `nothing` says that there is nothing to list. Raises NetlinkError."""

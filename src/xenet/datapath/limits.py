@@ -32,8 +32,8 @@ class Limit:
 class Limits:
     """Of the ports that a kernel knows."""
 
-    room = "ingress"
-    """What makes room for the filter."""
+    room = "clsact"
+    """What makes room for the filter, and for those that copy behind the device."""
 
     def __init__(self, kernel: Kernel) -> None:
         self._kernel = kernel

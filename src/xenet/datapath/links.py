@@ -29,6 +29,8 @@ _NET_NS_FD, _EXT_MASK, _CARRIER, _MAX_MTU, _PARENT_NAME, _PARENT_BUS = 28, 29, 3
 _OPERSTATE, _OPER_UP = 16, 6
 _INFO_SLAVE_KIND, _INFO_SLAVE_DATA = 4, 5
 _INFO_KIND, _INFO_DATA, _VETH_PEER, _BR_FORWARD_DELAY, _BR_MCAST_SNOOPING, _BR_OPTIONS = 1, 2, 1, 1, 23, 46
+_FLUSH, _FLOODS = 24, (9, 27, 30)
+"""IFLA_BRPORT_*: forget what was learned there; unknown addresses, multicast and broadcast go there."""
 _ADDR_GEN_MODE, _SKIP_STATS, _INET6_CONF = 8, 8, 2
 _VLAN_ID = 1
 _VXLAN_ID, _VXLAN_LOCAL, _VXLAN_LEARNING, _VXLAN_PORT = 1, 4, 7, 15
@@ -70,6 +72,8 @@ class Link(msgspec.Struct, frozen=True):
     """Of a bond."""
     slave: Slave | None = None
     """Of a bond's slave."""
+    flooded: bool = True
+    """Of a bridge's port: False where nothing that the bridge has no place for goes there."""
 
 
 class GuestEnd(NamedTuple):
@@ -165,6 +169,13 @@ def set_link(
     return Request(SETLINK, 0, body)
 
 
+def set_flooded(index: int, flooded: bool) -> Request:
+    """Of a bridge's port. What the bridge has learned there is forgotten."""
+    flags = b"".join(attr(flag, bytes((flooded,))) for flag in _FLOODS) + attr(_FLUSH, b"")
+    info = text(_INFO_SLAVE_KIND, "bridge") + attr(_INFO_SLAVE_DATA, flags)
+    return Request(NEWLINK, 0, _IFINFO.pack(0, 0, index, 0, 0) + attr(_LINKINFO, info))
+
+
 def delete_link(which: int | str) -> Request:
     index, named = (0, which) if isinstance(which, str) else (which, "")
     return Request(DELLINK, 0, _IFINFO.pack(0, 0, index, 0, 0) + _common(named, "", 0))
@@ -227,8 +238,16 @@ def parse_link(message: bytes) -> Link:
         *_stacked(kind_of, info),
         max_mtu=as_u32(get(_MAX_MTU, b"")),
         bond=parse_options(info.get(_INFO_DATA, b"")) if kind_of == "bond" else None,
+        flooded=_flooded(info),
         slave=parse_slave(info[_INFO_SLAVE_DATA]) if info.get(_INFO_SLAVE_KIND) == b"bond\0" and _INFO_SLAVE_DATA in info else None,
     )
+
+
+def _flooded(info: dict[int, bytes]) -> bool:
+    if info.get(_INFO_SLAVE_KIND) != b"bridge\0" or _INFO_SLAVE_DATA not in info:
+        return True
+    said = attributes(info[_INFO_SLAVE_DATA], 0)
+    return any(said.get(flag) != b"\0" for flag in _FLOODS)
 
 
 def _stacked(kind: str, info: dict[int, bytes]) -> tuple[int, str]:

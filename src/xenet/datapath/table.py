@@ -17,7 +17,7 @@ from xenet.datapath.shaping import KINDS, Shaping
 from xenet.datapath.tc import bucket_for
 from xenet.datapath.uplinks import bond_links, is_bond, uplink_view
 from xenet.model.hidden import BondLinks, Lease
-from xenet.plan.view import LockView, PortView, RouteView, Settings, SwitchView
+from xenet.plan.view import LockView, MirrorView, PortView, RouteView, Settings, SwitchView
 
 
 class Table:
@@ -45,6 +45,8 @@ class Table:
         self.forget_settings: Callable[[int, bool], bool] = lambda index, gone: False
         """There are news of a device, or it is gone; whether anything of it was known to `settings_of`."""
         self._heeded: dict[str, Mapping[str, Settings]] = {}
+        self.mirrors_of: Callable[[Link, Iterable[int]], tuple[MirrorView, ...]] = lambda bridge, members: ()
+        """Of a switch with these ports, what is mirrored."""
         self.ear_of: Callable[[str, Sequence[str]], str] = lambda bond, slaves: ""
         """The slave that listens for all in the fence of this bond with these slaves; empty where there is no whole one."""
         self.shaping = Shaping()
@@ -342,6 +344,7 @@ class Table:
             routes=routes,
             advertisements=link.advertisements,
             ethtool=self.settings_of(link, asked.get(link.name, {})),
+            mirrors=self.mirrors_of(link, members),
         )
 
     def layer3_of(self, link: Link) -> tuple[tuple[str, ...], tuple[RouteView, ...]]:

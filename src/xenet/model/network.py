@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Annotated, ClassVar, Literal
 
-from xenet.model.types import EMPTY, RO, RW, BackRef, BlobRef, EnumName, Init, Record, StrMap, StrSet, VIFRef
+from xenet.model.types import EMPTY, NULL, RO, RW, BackRef, BlobRef, EnumName, Hidden, Init, Record, StrMap, StrSet, VIFRef
 
 NetworkOperation = Annotated[Literal["attaching"], EnumName("network_operations")]
 NetworkLockingMode = Annotated[Literal["unlocked", "disabled"], EnumName("network_default_locking_mode")]
@@ -30,3 +30,6 @@ class Network(Record, frozen=True, kw_only=True):
     default_locking_mode: RO[NetworkLockingMode] = "unlocked"
     assigned_ips: RO[Mapping[VIFRef, str]] = EMPTY
     purpose: RO[tuple[NetworkPurpose, ...]] = ()
+
+    mirror_to: Hidden[str] = NULL
+    """The VIF that other_config:mirror-to names, which shall hear all frames of the network on its host; see `mirrors`."""

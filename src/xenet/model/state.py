@@ -20,7 +20,12 @@ Table = Map[Ref, Record]
 Index = Map[tuple[str, str, str], Map[Ref, None]]
 _EMPTY_TABLE: Table = Map()
 _EMPTY_SET: Map[Ref, None] = Map()
-LOOKUPS: dict[str, tuple[str, ...]] = {"network": ("bridge",), "operation": ("objects", "keeps"), "PIF": ("device",)}
+LOOKUPS: dict[str, tuple[str, ...]] = {
+    "network": ("bridge", "mirror_to"),
+    "operation": ("objects", "keeps"),
+    "PIF": ("device",),
+    "VIF": ("mirror_to",),
+}
 """Fields, besides references and name_label, whose values are indexed."""
 
 

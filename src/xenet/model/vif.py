@@ -48,6 +48,8 @@ class VIF(Record, frozen=True, kw_only=True):
 
     plugged: Hidden[bool] = False
     """Wanted: where the VM runs, this VIF shall be a port of its network's switch."""
+    mirror_to: Hidden[str] = NULL
+    """The VIF that other_config:mirror-to names, which shall hear all that this one's guest sends and hears; see `mirrors`."""
     lease: Hidden[str] = ""
     """Its address on the host internal management network, as long as it is plugged there."""
 

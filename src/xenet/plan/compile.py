@@ -2,6 +2,8 @@
 
 from collections.abc import Iterator, Mapping
 
+import msgspec
+
 from xenet.model.derived import VLAN, Bond, Tunnel
 from xenet.model.guests import GuestKind, default_kind, kind_of, port_name
 from xenet.model.hidden import Attachment, Edit
@@ -18,7 +20,8 @@ from xenet.plan.layer3 import addresses_of, advertisements_of, routes_of
 from xenet.plan.limit import rate_of
 from xenet.plan.lock import lock_of, mode_of
 from xenet.plan.mesh import find_tunnel
-from xenet.plan.view import GuestView, HostView, PortView, Settings, SwitchView, UplinkView, VLANView
+from xenet.plan.mirror import mirrors_of
+from xenet.plan.view import GuestView, HostView, MirrorView, PortView, Settings, SwitchView, UplinkView, VLANView
 from xenet.plan.vswitch import vswitch_of
 
 
@@ -44,7 +47,7 @@ def compile_switch(state: PoolState, host: Ref, bridge: str) -> SwitchView | Non
         return SwitchView(bridge, "", ports=ports, foreign=True) if ports else None
     pif = next((p for p in state.where(PIF, "network", network.ref) if p.host == host), None)
     if pif is None:
-        return _internal(network, ports) if ports or is_attached(state, network, host) else None
+        return _internal(network, ports, mirrors_of(state, network, host, ports)) if ports or is_attached(state, network, host) else None
     vlan = state.find(VLAN, pif.VLAN_master_of)
     lower = state.find(PIF, vlan.tagged_PIF) if vlan else None
     if not pif.managed or (pif.VLAN >= 0 and lower is None) or not (pif.plugged or _carries(state, pif)):
@@ -60,17 +63,19 @@ def compile_switch(state: PoolState, host: Ref, bridge: str) -> SwitchView | Non
         routes=routes_of(state, network, pif) if pif.plugged else (),
         advertisements=advertisements_of(state, pif) if pif.plugged else None,
         ethtool=_told(network),
+        mirrors=mirrors_of(state, network, host, ports),
         **vswitch_of(state, network, pif),
     )
 
 
-def _internal(network: Network, ports: Mapping[str, PortView]) -> SwitchView:
+def _internal(network: Network, ports: Mapping[str, PortView], mirrors: tuple[MirrorView, ...]) -> SwitchView:
     """Without a PIF; the host has an address on its internal management network alone."""
     if not is_himn(network):
-        return SwitchView(network.bridge, network.uuid, mtu=network.MTU, ports=ports, ethtool=_told(network))
+        return SwitchView(network.bridge, network.uuid, mtu=network.MTU, ports=ports, ethtool=_told(network), mirrors=mirrors)
     own = host_address(network)
     addresses = (own,) if own else ()
-    return SwitchView(network.bridge, network.uuid, mac=MAC, mtu=network.MTU, ports=ports, addresses=addresses, ethtool=_told(network))
+    switch = SwitchView(network.bridge, network.uuid, mac=MAC, mtu=network.MTU, ports=ports, addresses=addresses, ethtool=_told(network))
+    return msgspec.structs.replace(switch, mirrors=mirrors)
 
 
 def is_attached(state: PoolState, network: Network, host: Ref) -> bool:
@@ -153,7 +158,7 @@ def is_due_elsewhere(state: PoolState, host: Ref, guest: GuestView) -> bool:
 
 
 _READ = {
-    "network": frozenset({"bridge", "managed", "MTU", "other_config", "default_locking_mode"}),
+    "network": frozenset({"bridge", "managed", "MTU", "other_config", "default_locking_mode", "mirror_to"}),
     "PIF": frozenset(
         {
             "network",
@@ -179,7 +184,7 @@ _READ = {
     "tunnel": frozenset({"access_PIF", "transport_PIF", "protocol", "key"}),
     "VIF": frozenset(
         {"network", "VM", "device", "plugged", "MAC", "MTU", "qos_algorithm_type", "qos_algorithm_params"}
-        | {"other_config", "locking_mode", "ipv4_allowed", "ipv6_allowed"}
+        | {"other_config", "locking_mode", "ipv4_allowed", "ipv6_allowed", "mirror_to"}
     ),
     "VM": frozenset({"running_on", "domid", "other_config", "born", "peer", "peer_domid", "handing_over"}),
     "attachment": frozenset({"network", "host"}),

@@ -21,13 +21,14 @@ from xenet.plan.steps import (
     RemoveRoute,
     SeatPort,
     SetAdvertisements,
+    SetMirrors,
     SetPort,
     SetSwitch,
     StartGuest,
     Step,
     StopGuest,
 )
-from xenet.plan.view import GuestView, HostView, PortView, SwitchView, UplinkView, nics_of, same_device
+from xenet.plan.view import GuestView, HostView, MirrorView, PortView, SwitchView, UplinkView, nics_of, same_device
 
 TOLD = "what its driver shall do"
 Pair = tuple[SwitchView | None, SwitchView | None]
@@ -54,6 +55,7 @@ def diff_views(
     moves = _moves(pairs)
     guests = [(wanted.guests.get(vm), observed.guests.get(vm)) for vm in sorted(vms)]
     steps: list[Step] = []
+    steps += [_mirrored(have, kept, have.mirrors) for want, have in pairs if have and (kept := _kept(want, have)) != have.mirrors]
     for want, have in pairs:
         steps += _take_away(want, have, moves)
     steps += _stop_guests(guests)
@@ -71,6 +73,7 @@ def diff_views(
             steps += _put_in(want, have, moves)
     for want, have in pairs:
         steps += _let_go(want, have) if have in late else ()
+    steps += [_mirrored(want, want.mirrors, _kept(want, have)) for want, have in pairs if want and _mirrors_differ(want, have)]
     steps += [_delete(have) for want, have in pairs if want is None and have is not None and not have.foreign]
     return steps + list(_hand_over(pairs))
 
@@ -188,6 +191,28 @@ def _join(want: SwitchView, uplink: UplinkView, have: SwitchView | None, borrowe
         yield AttachUplink(object=want.network, reason=reason, bridge=want.bridge, uplink=uplink, ethtool=ethtool, bond=bond, vlan=vlan)
     for device, address in _lent(want, borrowed):
         yield RemoveAddress(object=want.network, reason="a port has no address of its own", device=device, address=address)
+
+
+def _mirrors_differ(want: SwitchView, have: SwitchView | None) -> bool:
+    """Also where what is copied from is another device by now."""
+    if have is None or want.mirrors != _kept(want, have):
+        return have is not None or bool(want.mirrors)
+    if not want.mirrors:
+        return False
+    uplinks = [switch.uplink and switch.uplink.device for switch in (want, have)]
+    same = all(device in have.ports and same_device(port, have.ports[device]) for device, port in want.ports.items())
+    return not same or uplinks[0] != uplinks[1]
+
+
+def _kept(want: SwitchView | None, have: SwitchView | None) -> tuple[MirrorView, ...]:
+    """The mirrors that stay while ports go and come: a target that shall be none any more is let go before it moves on."""
+    targets = {mirror.target for mirror in want.mirrors} if want else set()
+    return tuple(mirror for mirror in have.mirrors if mirror.target in targets) if have else ()
+
+
+def _mirrored(switch: SwitchView, mirrors: tuple[MirrorView, ...], now: tuple[MirrorView, ...]) -> Step:
+    reason = "what is mirrored to whom" if mirrors else "nothing is mirrored here"
+    return SetMirrors(object=switch.network, reason=reason, bridge=switch.bridge, mirrors=mirrors, now=now)
 
 
 def _put_in(want: SwitchView, have: SwitchView | None, moves: Mapping[str, PortView]) -> Iterator[Step]:

@@ -13,7 +13,20 @@ from xenet.plan.ethtool import commands as ethtool_commands
 from xenet.plan.ethtool import to_tell
 from xenet.plan.limit import burst_of, limiter_of, queue_of
 from xenet.plan.lock import commands, elements
-from xenet.plan.view import AdvertisementsView, BondView, GuestView, LockView, PortView, RouteView, Settings, SwitchView, UplinkView, VLANView
+from xenet.plan.mirror_commands import mirror_commands
+from xenet.plan.view import (
+    AdvertisementsView,
+    BondView,
+    GuestView,
+    LockView,
+    MirrorView,
+    PortView,
+    RouteView,
+    Settings,
+    SwitchView,
+    UplinkView,
+    VLANView,
+)
 
 
 class Step(msgspec.Struct, frozen=True, kw_only=True):
@@ -206,16 +219,31 @@ def _limit(port: PortView, now: int) -> tuple[str, ...]:
     if port.rate == now:
         return ()
     if not port.rate:
-        return f"tc qdisc del dev {device} ingress", f"ip link del {limiter}"
+        return f"tc qdisc del dev {device} clsact", f"ip link del {limiter}"
     bucket = f"tbf rate {port.rate}bps burst {burst_of(port.rate, port.mtu)} limit {queue_of(port.rate, port.mtu)}"
     if now > 0:
         return (f"tc qdisc change dev {limiter} root {bucket}",)
     return (
         f"ip link add {limiter} up type ifb",
         f"tc qdisc add dev {limiter} root {bucket}",
-        f"tc qdisc add dev {device} ingress",
+        f"tc qdisc add dev {device} clsact",
         f"tc filter add dev {device} ingress protocol all u32 match u32 0 0 action mirred egress redirect dev {limiter}",
     )
+
+
+class SetMirrors(Step, frozen=True, kw_only=True):
+    """Which ports of a switch hear copies, and of what: exactly these. What else an administrator mirrors stays."""
+
+    bridge: str
+    mirrors: tuple[MirrorView, ...]
+    now: tuple[MirrorView, ...] = ()
+    """What is there until then, as observed."""
+
+    @property
+    def text(self) -> str:
+        gone = (text for mirror in self.now if mirror not in self.mirrors for text in mirror_commands(self.bridge, mirror, add=False))
+        come = (text for mirror in self.mirrors if mirror not in self.now for text in mirror_commands(self.bridge, mirror, add=True))
+        return _all(*gone, *come) or f"tc filter show dev {self.bridge} egress"
 
 
 class RemovePort(Step, frozen=True, kw_only=True):

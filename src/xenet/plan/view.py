@@ -149,6 +149,19 @@ class AdvertisementsView(msgspec.Struct, frozen=True):
     """The default route."""
 
 
+class MirrorView(msgspec.Struct, frozen=True, order=True):
+    """A port that hears copies of what others send and hear, and nothing else; what its guest sends goes nowhere."""
+
+    target: str
+    """Its device. Observed, empty: it is gone."""
+    everything: bool = False
+    """Each frame without a tag that comes into the switch, once."""
+    sources: tuple[str, ...] = ()
+    """Devices of VIFs, sorted: each frame that one of them sends or gets."""
+    whole: bool = True
+    """Observed, False: somebody changed it."""
+
+
 class SwitchView(msgspec.Struct, frozen=True):
     """A learning switch: a bridge, its uplink, its ports, and the host's own address on it, if any."""
 
@@ -176,6 +189,8 @@ class SwitchView(msgspec.Struct, frozen=True):
     """Of Open vSwitch: whether hidden flows for a controller's own connection are left out; empty: nothing is said."""
     snooping: bool = False
     """Of Open vSwitch: multicast goes to the ports whose guests have asked for its group (RFC 4541), and out by the uplink."""
+    mirrors: tuple[MirrorView, ...] = ()
+    """By target, sorted."""
     foreign: bool = False
     """Somebody else's bridge, of which nothing but our ports is ours: all other fields are as they are by default."""
 

@@ -9,6 +9,7 @@ from xenet.model.errors import Failure
 from xenet.model.state import PoolState
 from xenet.model.types import Qualifier, Record, Ref, ref_of
 from xenet.verbs.call import Call, Outcome, Work
+from xenet.verbs.mirror import check_mirror
 from xenet.verbs.query import matcher
 from xenet.verbs.registry import VOID, Message, Param, register
 
@@ -83,8 +84,10 @@ def _setters(cls: type[Record], field: Field) -> Iterator[Message]:
     name = field.name
 
     def put(call: Call, self: Ref, value: Any) -> Outcome:
-        work = Work(call)
-        work.update(call.state.get(cls, self), **{name: value})
+        record, work = call.state.get(cls, self), Work(call)
+        if name == "other_config":
+            check_mirror(call.state, record, value)
+        work.update(record, **{name: value})
         return work.outcome()
 
     def add_to(call: Call, self: Ref, key: Any, value: Any) -> Outcome:

@@ -18,6 +18,7 @@ from xenet.verbs.allowed import check_unheld
 from xenet.verbs.attach import find_pif, hosts_using, is_live
 from xenet.verbs.call import Call, Outcome, Question, Work
 from xenet.verbs.generic import construct
+from xenet.verbs.mirror import check_mirror
 from xenet.verbs.registry import message
 
 BRIDGE_NAME_LIMIT = 15
@@ -31,6 +32,7 @@ def create(call: Call, record: Annotated[dict[str, Any], OfRecord("network")]) -
     """A record only: the bridge comes into being where and when the network is used."""
     work = Work(call)
     network: Network = construct(Network, call.entropy.uuid(), record)
+    check_mirror(call.state, network, network.other_config)
     bridge = network.bridge
     if bridge and not call.internal:
         check_bridge_name(call.state, bridge)

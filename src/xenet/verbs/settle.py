@@ -1,4 +1,4 @@
-"""What follows from the rest of a draft: which operations are allowed, where internal networks stay, who has which
+"""What follows from the rest of a draft: which operations are allowed, where internal networks stay, what is mirrored, who has which
 address on the host internal management network, and what is no longer known of guests' addresses.
 
 Every change ends with it, so no verb has to think of it.
@@ -16,12 +16,14 @@ from xenet.model.vif import VIF
 from xenet.verbs.allowed import refresh_allowed
 from xenet.verbs.attachments import follow_use
 from xenet.verbs.claims import follow_guests
+from xenet.verbs.mirror import follow_mirrors
 
 
 def settle(draft: Draft) -> None:
     refresh_allowed(draft)
     follow_use(draft)
     follow_guests(draft)
+    follow_mirrors(draft)
     vifs = [ref for cls, ref in draft.touched() if cls == "VIF"]
     himn = find_himn(draft.state) if vifs else None
     if himn is None:

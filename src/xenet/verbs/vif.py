@@ -16,6 +16,7 @@ from xenet.verbs.attach import bring_up, check_live, find_pif, is_slave, sees
 from xenet.verbs.call import Call, Outcome, Work
 from xenet.verbs.generic import construct
 from xenet.verbs.locking import checked_ipv4, checked_ipv6
+from xenet.verbs.mirror import check_mirror
 from xenet.verbs.registry import message
 from xenet.verbs.stack import port_mtu
 
@@ -56,6 +57,7 @@ def create(call: Call, record: Annotated[dict[str, Any], OfRecord("VIF")]) -> Ou
     check_mac(mac)
     if any(int(other.device) == int(vif.device) for other in state.where(VIF, "VM", vm.ref)):
         raise Failure("DEVICE_ALREADY_EXISTS", vif.device)
+    check_mirror(state, vif, vif.other_config)
     work = Work(call)
     work.put(vif)
     attached = vif.currently_attached and vm.power_state == "Suspended"

@@ -100,8 +100,8 @@ def srw(name: str, field: str = "", kind: str = "string", flags: str = "", sette
     return _column(name, "SRW", field, kind, flags, setter)
 
 
-def mro(name: str, field: str = "", setter: str = "") -> Column:
-    return _column(name, "MRO", field, setter=setter)
+def mro(name: str, field: str = "", setter: str = "", flags: str = "") -> Column:
+    return _column(name, "MRO", field, flags=flags, setter=setter)
 
 
 def mrw(name: str, field: str = "") -> Column:

@@ -109,6 +109,7 @@ VIF = Table(
         ro("ipv6-addresses"),
         ro("ipv6-gateway"),
         srw("trunks", kind="int", setter="set_trunks"),
+        mro("runtime-properties", flags="hidden"),  # not in XenServer's xe: what is mirrored
     ),
 )
 

@@ -36,6 +36,8 @@ def apply(switches: Mapping[str, SwitchView], step: s.Step) -> Switches:
             _put(now, step.bridge, step.port, step.foreign)
         case s.RemovePort():
             _take_out(now, step.port.device)
+        case s.SetMirrors():
+            now[step.bridge] = replace(_own(now, step.bridge), mirrors=step.mirrors)
     return now
 
 
@@ -55,7 +57,7 @@ def _create(switches: Switches, want: SwitchView) -> None:
     if have and have.network != want.network:
         raise Refused(f"{want.bridge} serves another network")
     uplink = want.uplink if want.uplink and want.uplink.vlan else None
-    fresh = replace(want, uplink=uplink, ports={}, addresses=(), routes=(), advertisements=None)
+    fresh = replace(want, uplink=uplink, ports={}, mirrors=(), addresses=(), routes=(), advertisements=None)
     switches[want.bridge] = replace(have, mac=want.mac, mtu=want.mtu, **_said(want)) if have else fresh
 
 

@@ -50,7 +50,7 @@ class Board:
 
     def take(self, news: Iterable[tuple[str, str, Any]]) -> set[str]:
         """Take in what changed in the database; the switches and devices that it concerns."""
-        if not any(table in ("Bridge", "Port", "Interface") for _, table, _ in news):
+        if not any(table in ("Bridge", "Port", "Interface", "Mirror") for _, table, _ in news):
             return set()
         before, asked, places = self._bridges, self._asked, self._places
         self._read()

@@ -18,11 +18,12 @@ from xenet.datapath.openvswitch.timer import Timer
 
 COLUMNS = {
     "Open_vSwitch": ["bridges", "cur_cfg", "next_cfg", "other_config"],
-    "Bridge": ["name", "ports", "external_ids", "other_config", "fail_mode", "datapath_type", "mcast_snooping_enable"],
+    "Bridge": ["name", "ports", "mirrors", "external_ids", "other_config", "fail_mode", "datapath_type", "mcast_snooping_enable"],
     "Port": [
         *("name", "interfaces", "tag", "trunks", "fake_bridge", "external_ids", "other_config"),
         *("bond_mode", "lacp", "bond_updelay", "bond_downdelay", "bond_active_slave"),
     ],
+    "Mirror": ["name", "select_all", "select_src_port", "select_dst_port", "select_vlan", "output_port", "output_vlan", "external_ids"],
     "Interface": ["name", "type", "external_ids", "other_config", "mtu_request", "mac", "ofport", "error"],
 }
 PATIENCE_S = 10.0

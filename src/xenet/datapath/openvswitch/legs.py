@@ -20,13 +20,7 @@ from xenet.datapath.tc import add_ingress, redirect, swallow
 from xenet.plan.view import PortView
 
 
-class KernelLimits(Limits):
-    """For the kernel's datapath: as on a bridge."""
-
-    room = ROOM
-
-
-class Legs(KernelLimits):
+class Legs(Limits):
     """For the userspace datapath."""
 
     def __init__(self, kernel: Kernel) -> None:

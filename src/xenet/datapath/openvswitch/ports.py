@@ -5,11 +5,12 @@ from contextlib import ExitStack, suppress
 
 from xenet.datapath.batch import failure_of
 from xenet.datapath.kernel import Kernel
+from xenet.datapath.limits import Limits
 from xenet.datapath.links import set_link
 from xenet.datapath.namespaces import Guests
 from xenet.datapath.openvswitch.board import Board
 from xenet.datapath.openvswitch.control import ask
-from xenet.datapath.openvswitch.legs import KernelLimits, Legs
+from xenet.datapath.openvswitch.legs import Legs
 from xenet.datapath.openvswitch.place import Place
 from xenet.datapath.openvswitch.uplinks import Uplinks
 from xenet.datapath.ports import Making, Ports
@@ -29,7 +30,7 @@ class SwitchPorts(Ports):
         self._userspace = place.userspace
         self._control = place.control
         self._legs = Legs(kernel) if place.userspace else None
-        self._limits = self._legs or KernelLimits(kernel)
+        self._limits = self._legs or Limits(kernel)
         self._taps = ExitStack()
         self._begun: dict[str, Making] = {}
         """By device."""

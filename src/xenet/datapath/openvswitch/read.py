@@ -2,13 +2,22 @@
 
 from typing import Any
 
-from xenet.datapath.openvswitch.specs import NETWORK, VIF, Bridge, Interface, Port
+from xenet.datapath.openvswitch.specs import MIRROR, NETWORK, VIF, Bridge, Interface, Mirror, Port
 
 
 def read_bridge(row: Any) -> Bridge:
     ports = {port.name: port for port in map(read_port, row.ports)}
-    fail_mode, foreign = _first(row.fail_mode, ""), not is_ours(row)
-    return Bridge(row.name, ports, dict(row.external_ids), dict(row.other_config), row.datapath_type, fail_mode, row.mcast_snooping_enable, foreign)
+    return Bridge(
+        row.name,
+        ports,
+        dict(row.external_ids),
+        dict(row.other_config),
+        row.datapath_type,
+        _first(row.fail_mode, ""),
+        row.mcast_snooping_enable,
+        {mirror.name: read_mirror(mirror) for mirror in row.mirrors if MIRROR in mirror.external_ids},
+        foreign=not is_ours(row),
+    )
 
 
 def read_port(row: Any) -> Port:
@@ -25,6 +34,13 @@ def read_port(row: Any) -> Port:
         row.bond_updelay,
         row.bond_downdelay,
     )
+
+
+def read_mirror(row: Any) -> Mirror:
+    """Of a mirror of ours."""
+    sent, heard = (tuple(sorted(port.name for port in ports)) for ports in (row.select_src_port, row.select_dst_port))
+    output = row.output_port[0].name if row.output_port else ""
+    return Mirror(output, row.select_all, sent, heard, tuple(sorted(row.select_vlan)), bool(row.output_vlan), dict(row.external_ids))
 
 
 def read_interface(row: Any) -> Interface:

@@ -12,11 +12,11 @@ from typing import Any, Literal
 import msgspec
 
 from xenet.model.guests import GuestKind
-from xenet.plan.view import BondView, LockView, PortView, SwitchView, UplinkView, VLANView
+from xenet.plan.view import BondView, LockView, MirrorView, PortView, SwitchView, UplinkView, VLANView
 
-NETWORK, UPLINK, VIF, BOND, LOCK = "xenet-network", "xenet-uplink", "xenet-vif", "xenet-bond", "xenet-lock"
+NETWORK, UPLINK, VIF, BOND, LOCK, MIRROR = "xenet-network", "xenet-uplink", "xenet-vif", "xenet-bond", "xenet-lock", "xenet-mirror"
 """Our keys: of a bridge or fake bridge, the network's uuid; of what leads out, the device's name; of a port, the VIF's uuid; what a bond was
-asked for, what a port is locked to."""
+asked for, what a port is locked to; of a mirror, the switch that it belongs to."""
 UNHEARD, FLOOD, REPORTS = "mcast-snooping-disable-flood-unregistered", "mcast-snooping-flood", "mcast-snooping-flood-reports"
 """Of a bridge that snoops: what nobody has asked for goes nowhere. Of a port of it: all multicast goes there; what guests ask for, too."""
 USERSPACE, KERNEL = "netdev", "system"
@@ -53,6 +53,20 @@ class Port(msgspec.Struct, frozen=True):
     downdelay: int = 0
 
 
+class Mirror(msgspec.Struct, frozen=True):
+    """A row of the table Mirror: copies of what the ports named send and get, to the port `output`, which is for that alone then."""
+
+    output: str = ""
+    everything: bool = False
+    sent: tuple[str, ...] = ()
+    heard: tuple[str, ...] = ()
+    vlans: tuple[int, ...] = ()
+    """Of these alone, 0 for frames without a tag; none named: of all."""
+    elsewhere: bool = False
+    """Observed: the copies go to a VLAN as well."""
+    external: Mapping[str, str] = {}
+
+
 class Bridge(msgspec.Struct, frozen=True):
     """A row of the table Bridge, with its ports by name."""
 
@@ -63,6 +77,8 @@ class Bridge(msgspec.Struct, frozen=True):
     datapath: str = ""
     fail_mode: str = ""
     snooping: bool = False
+    mirrors: Mapping[str, Mirror] = {}
+    """Those that carry our mark, by name."""
     foreign: bool = False
     """An administrator's: of all this nothing is ours but the ports of VIFs."""
 
@@ -80,7 +96,8 @@ def bridges_of(switches: Mapping[str, SwitchView], datapath: str) -> dict[str, B
     for name, home in homes.items():
         if home != name:
             ports = {**found[home].ports, **_fake(switches[name], switches[home], datapath == USERSPACE)}
-            found[home] = msgspec.structs.replace(found[home], ports={name: _apart(port) for name, port in ports.items()})
+            mirrors = {**found[home].mirrors, **_mirrors(switches[name], _tag(switches[name]))}
+            found[home] = msgspec.structs.replace(found[home], ports={name: _apart(port) for name, port in ports.items()}, mirrors=mirrors)
     return found | lodged
 
 
@@ -105,7 +122,22 @@ def _bridge(switch: SwitchView, datapath: str) -> Bridge:
     if switch.disable_in_band:
         other["disable-in-band"] = switch.disable_in_band
     other |= _flooded(switch, UNHEARD)
-    return Bridge(switch.bridge, ports, external, other, datapath, switch.fail_mode, switch.snooping)
+    return Bridge(switch.bridge, ports, external, other, datapath, switch.fail_mode, switch.snooping, _mirrors(switch, 0))
+
+
+def _tag(switch: SwitchView) -> int:
+    return switch.uplink.vlan.tag if switch.uplink and switch.uplink.vlan else 0
+
+
+def _mirrors(switch: SwitchView, tag: int) -> dict[str, Mirror]:
+    """Of ports that are there. A bridge has the frames of its VLANs as well: all of a network's are those with its tag."""
+    found = {}
+    for view in switch.mirrors:
+        if view.target in switch.ports:
+            sources = tuple(device for device in view.sources if device in switch.ports)
+            vlans = (tag,) if view.everything else ()
+            found[f"xenet-{view.target}"] = Mirror(view.target, view.everything, sources, sources, vlans, external={MIRROR: switch.bridge})
+    return found
 
 
 def _flooded(switch: SwitchView, *keys: str) -> dict[str, str]:
@@ -201,6 +233,7 @@ def _switch(bridge: Bridge) -> SwitchView:
         fail_mode="secure" if bridge.fail_mode == "secure" else "",
         disable_in_band=_IN_BAND.get(bridge.other.get("disable-in-band", ""), ""),
         snooping=bridge.snooping and bridge.other.get(UNHEARD) == "true",
+        mirrors=_seen_mirrors(bridge, bridge.name, 0),
     )
 
 
@@ -208,7 +241,19 @@ def _fake_switch(bridge: Bridge, fake: Port) -> SwitchView:
     carrier = next((port.name for port in bridge.ports.values() if port.external.get(UPLINK) and not port.fake), "")
     local = fake.interfaces[0]
     uplink = UplinkView(fake.external.get(UPLINK, ""), local.mtu, vlan=VLANView(carrier, fake.tag))
-    return SwitchView(fake.name, fake.external[NETWORK], local.mac, local.mtu, uplink=uplink, ports=_seen_ports(bridge, fake.tag))
+    mirrors = _seen_mirrors(bridge, fake.name, fake.tag)
+    return SwitchView(fake.name, fake.external[NETWORK], local.mac, local.mtu, uplink=uplink, ports=_seen_ports(bridge, fake.tag), mirrors=mirrors)
+
+
+def _seen_mirrors(bridge: Bridge, switch: str, tag: int) -> tuple[MirrorView, ...]:
+    its = {name: mirror for name, mirror in bridge.mirrors.items() if mirror.external[MIRROR] == switch}
+    return tuple(sorted(_seen_mirror(name, mirror, tag) for name, mirror in its.items()))
+
+
+def _seen_mirror(name: str, mirror: Mirror, tag: int) -> MirrorView:
+    vlans = (tag,) if mirror.everything else ()
+    whole = mirror.sent == mirror.heard and mirror.vlans == vlans and not mirror.elsewhere and name == f"xenet-{mirror.output}"
+    return MirrorView(mirror.output, mirror.everything, mirror.sent, whole)
 
 
 def _seen_uplink(port: Port) -> UplinkView | None:

@@ -7,7 +7,22 @@ from collections.abc import Mapping
 from typing import Any
 
 from xenet.datapath.openvswitch.read import is_ours, read_port
-from xenet.datapath.openvswitch.specs import BOND, FLOOD, KERNEL, LOCK, NETWORK, REPORTS, UNHEARD, UPLINK, VIF, Bridge, Interface, Port
+from xenet.datapath.openvswitch.specs import (
+    BOND,
+    FLOOD,
+    KERNEL,
+    LOCK,
+    MIRROR,
+    NETWORK,
+    REPORTS,
+    UNHEARD,
+    UPLINK,
+    VIF,
+    Bridge,
+    Interface,
+    Mirror,
+    Port,
+)
 
 _MARKS = frozenset({NETWORK, UPLINK, VIF, BOND})
 _KEYS = {
@@ -32,6 +47,9 @@ class Writer:
         self._tables = txn.idl.tables
         self._bridges = {row.name: row for row in self._tables["Bridge"].rows.values()}
         self._ports = {row.name: row for row in self._tables["Port"].rows.values()}
+        self._mirrors = {row.name: row for bridge in self._bridges.values() for row in bridge.mirrors if MIRROR in row.external_ids}
+        self._made: dict[str, Any] = {}
+        """Rows of ports that this transaction makes."""
         self._homes = {port.name: bridge for bridge in self._bridges.values() for port in bridge.ports}
 
     def conflicts(self, want: Mapping[str, Bridge]) -> dict[str, str]:
@@ -89,6 +107,26 @@ class Writer:
             row.mcast_snooping_enable = want.snooping
         self._maps(row, have, want)
         self._ports_of(row, have, want)
+        self._mirrors_of(row, have.mirrors if have else {}, want.mirrors)
+
+    def _mirrors_of(self, bridge: Any, have: Mapping[str, Mirror], want: Mapping[str, Mirror]) -> None:
+        """Others' mirrors stay. A row that names a port which is being replaced is written anew."""
+        for name in have.keys() - want.keys():
+            bridge.delvalue("mirrors", self._mirrors[name])
+        for name, mirror in want.items():
+            fresh = self._made.keys() & {mirror.output, *mirror.sent}
+            if have.get(name) == mirror and not fresh:
+                continue
+            row = self._mirrors[name] if name in have else self._txn.insert(self._tables["Mirror"])
+            row.name, row.external_ids, row.output_vlan = name, dict(mirror.external), []
+            row.select_all, row.select_vlan = mirror.everything, list(mirror.vlans)
+            row.select_src_port, row.select_dst_port = ([self._port_row(port) for port in ports] for ports in (mirror.sent, mirror.heard))
+            row.output_port = self._port_row(mirror.output)
+            if name not in have:
+                bridge.addvalue("mirrors", row)
+
+    def _port_row(self, name: str) -> Any:
+        return self._made.get(name) or self._ports[name]
 
     def _ports_of(self, row: Any, have: Bridge | None, want: Bridge) -> None:
         for port in want.ports.values():
@@ -145,7 +183,7 @@ class Writer:
         return port, self._ports[want.name]
 
     def _new_port(self, want: Port) -> Any:
-        row = self._txn.insert(self._tables["Port"])
+        row = self._made[want.name] = self._txn.insert(self._tables["Port"])
         row.name = want.name
         return row
 
