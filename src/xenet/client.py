@@ -184,11 +184,24 @@ class Client:
 
         It is looked at before the request is sent: repeating a request that may have been carried out is not safe.
         """
-        if self._socket is not None and select.select([self._socket], [], [], 0)[0]:
+        if self._socket is not None and select.select([self._socket], [], [], 0)[0] and self._is_over(self._socket):
             self._drop()
         if self._socket is None:
             self._open()
         return self._connected()
+
+    def _is_over(self, sock: socket.socket) -> bool:
+        """Whether what can be read where no answer is due is the end, or nothing that TLS would show: it says its own after a handshake."""
+        sock.setblocking(False)
+        try:
+            sock.recv(1)
+        except BlockingIOError:
+            return False
+        except OSError as error:
+            return type(error).__name__ != "SSLWantReadError"
+        finally:
+            sock.settimeout(self._timeout)
+        return True
 
     def _connected(self) -> socket.socket:
         if self._socket is None:

@@ -3,12 +3,14 @@
 import secrets
 import shutil
 import tempfile
+import time
 from pathlib import Path
 
 import pytest
 import XenAPI
 
 from tests.server.http_service import RECORD, serve
+from xenet.client import Client
 
 
 @pytest.fixture(scope="module")
@@ -38,6 +40,16 @@ def session(service, request):
     with made:
         made.login_with_password("root", "secret")
         yield made
+
+
+def test_our_client_keeps_its_connection_over_tls(service):
+    """TLS says something of its own after the handshake; that is no end of the connection."""
+    with Client.connect(f"https://127.0.0.1:{service.tls_port}") as client:
+        for _ in range(3):
+            time.sleep(0.1)
+            before = client._socket
+            assert client.raw("system.listMethods")
+            assert client._socket is before
 
 
 def test_reads_a_record(session):
