@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from xenet.model.allowed import find_allowed
 from xenet.model.errors import Failure
-from xenet.model.types import VIFRef
+from xenet.model.types import Ref, VIFRef
 from xenet.model.vif import VIF, GuestIPv4Mode, GuestIPv6Mode
 from xenet.model.vm import VM, VMGuestMetrics
 from xenet.verbs.call import Call, Outcome, Work
@@ -18,26 +18,24 @@ FEATURE = "feature-static-ip-setting"
 def configure_ipv4(call: Call, self: VIFRef, mode: GuestIPv4Mode, address: str = "", gateway: str = "") -> Outcome:
     """Raises INVALID_CIDR_ADDRESS_SPECIFIED ["address"], ADDRESS_VIOLATES_LOCKING_CONSTRAINT [address],
     INVALID_IP_ADDRESS_SPECIFIED ["gateway"], VM_LACKS_FEATURE [vm]."""
-    vif = call.state.get(VIF, self)
-    if mode == "Static":
-        _check(vif, 4, vif.ipv4_allowed, address, gateway)
-    _check_guest(call, vif)
-    given = (address,) if mode == "Static" else ()
-    work = Work(call)
-    work.update(vif, ipv4_configuration_mode=mode, ipv4_addresses=given, ipv4_gateway=gateway if given else "")
-    return work.outcome()
+    return _configure(call, self, 4, mode, address, gateway)
 
 
 @message("VIF")
 def configure_ipv6(call: Call, self: VIFRef, mode: GuestIPv6Mode, address: str = "", gateway: str = "") -> Outcome:
     """As for IPv4."""
+    return _configure(call, self, 6, mode, address, gateway)
+
+
+def _configure(call: Call, self: Ref, version: int, mode: str, address: str, gateway: str) -> Outcome:
     vif = call.state.get(VIF, self)
     if mode == "Static":
-        _check(vif, 6, vif.ipv6_allowed, address, gateway)
+        _check(vif, version, vif.ipv4_allowed if version == 4 else vif.ipv6_allowed, address, gateway)
     _check_guest(call, vif)
     given = (address,) if mode == "Static" else ()
+    fields = {"configuration_mode": mode, "addresses": given, "gateway": gateway if given else ""}
     work = Work(call)
-    work.update(vif, ipv6_configuration_mode=mode, ipv6_addresses=given, ipv6_gateway=gateway if given else "")
+    work.update(vif, **{f"ipv{version}_{name}": value for name, value in fields.items()})
     return work.outcome()
 
 
