@@ -44,7 +44,7 @@ def test_a_new_vm_is_halted_and_has_a_seed_for_macs(world, host):
     assert len(made.other_config["mac_seed"]) == 36
     assert world.get(VMMetrics, made.metrics).install_time == world.now
     assert world.get(VMGuestMetrics, made.guest_metrics).networks == {}
-    assert made.allowed_operations == ("start", "start_on", "destroy")
+    assert made.allowed_operations == ("start", "start_on", "destroy", "migrate_send")
 
 
 def test_a_seed_that_was_given_is_kept(world, host):

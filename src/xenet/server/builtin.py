@@ -19,7 +19,7 @@ from xenet.server.events import Events, revision_of, subscription, token_of
 from xenet.server.sessions import Registered, Sessions, digest
 from xenet.store.base import Store
 from xenet.verbs.catalogue import MESSAGES
-from xenet.verbs.migrate import receiving_address
+from xenet.verbs.migrate import master_address, receiving_address
 from xenet.verbs.registry import VOID, Message, Param, params_of
 
 Handler = Callable[..., Awaitable[Any]]
@@ -27,6 +27,18 @@ BUILTIN: dict[str, Message] = {}
 WITHOUT_SESSION = frozenset({"session.login_with_password", "session.slave_local_login_with_password"})
 NEXT_WAIT = 30.0
 """Seconds that event.next waits at a time before it looks whether its session still lives."""
+
+
+class Published(msgspec.Struct, frozen=True):
+    """How this pool's API is reached: at `host`, or where that is empty at the master's management address."""
+
+    scheme: str
+    host: str
+    port: int
+
+    def url(self, address: str) -> str:
+        host = self.host or address
+        return f"{self.scheme}://[{host}]:{self.port}/" if ":" in host else f"{self.scheme}://{host}:{self.port}/"
 
 
 class Context(msgspec.Struct, frozen=True):
@@ -42,6 +54,8 @@ class Context(msgspec.Struct, frozen=True):
     """The caller came through the local socket: root is trusted."""
     address: str = ""
     """The caller's, where it is another one."""
+    published: Published | None = None
+    """Where other pools find this one."""
 
 
 def builtin(cls: str, result: APIType = VOID, *, name: str = "", ours: bool = False) -> Callable[[Handler], Handler]:
@@ -102,7 +116,8 @@ async def migrate_receive(context: Context, host: HostRef, network: NetworkRef, 
     address = receiving_address(context.store.snapshot(), host, network)
     url = f"http://[{address}]/" if ":" in address else f"http://{address}/"
     services = {name: f"{url}services/{name}?session_id={context.session}" for name in ("SM", "xenops")}
-    return {"host": host, "session_id": context.session, "master": url, **services}
+    master = context.published.url(master_address(context.store.snapshot())) if context.published else url
+    return {"host": host, "session_id": context.session, "master": master, **services}
 
 
 @builtin("session", STRINGS)

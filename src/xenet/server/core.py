@@ -13,12 +13,13 @@ from xenet.model.change import Change
 from xenet.model.errors import Failure
 from xenet.model.hidden import Operation
 from xenet.model.types import Ref
+from xenet.server.abroad import AskAbroad, ask_abroad, tell_abroad
 from xenet.store.base import Store
 from xenet.verbs.attach import check_live, host_of
-from xenet.verbs.call import PATIENCE, Call, Ended, Entropy, Outcome, Question, Work, new_task
+from xenet.verbs.call import PATIENCE, Call, Ended, Entropy, Errand, Outcome, Question, Work, new_task
 from xenet.verbs.host import all_gone
 from xenet.verbs.registry import Message
-from xenet.verbs.report import News, give_up, take_report, timeout_failure
+from xenet.verbs.report import News, fulfil, give_up, take_report, timeout_failure
 from xenet.verbs.subject import ensure_roles
 from xenet.verbs.task import sweep
 from xenet.wire import xmlrpc
@@ -49,18 +50,23 @@ class Core:
         self.now = now
         self._ask = ask
         self._waiting: dict[Ref, asyncio.Future[None]] = {}
+        self.ask_abroad: AskAbroad = ask_abroad
+        self._errands: set[asyncio.Task[Any]] = set()
 
     def call(self, message: str, *, asynchronous: bool = False, internal: bool = False) -> Call:
         return Call(self.store.snapshot(), message, self.now(), Entropy(self.chance), asynchronous, internal)
 
     def start(self) -> None:
-        """After a start no host is there yet, and operations that a crash left over get their time anew."""
+        """After a start no host is there yet, and operations that a crash left over get their time anew; those for which this server was to ask
+        another pool are taken back."""
         self.store.commit(all_gone(self.call("start")).change)
         self.store.commit(ensure_roles(self.call("start")).change)
         work = Work(self.call("start"))
         for operation in work.state.all(Operation):
             work.update(operation, deadline=self.now() + PATIENCE)
         self.store.commit(work.change())
+        for operation in [known for known in self.store.snapshot().all(Operation) if not known.waiting]:
+            self._commit_end(*give_up(self.call("start"), operation.ref, Failure("CANNOT_CONTACT_HOST")))
 
     # --- running a message -------------------------------------------------------------------------
 
@@ -70,6 +76,8 @@ class Core:
         result = message.run(self.call(message.full_name, internal=internal), *args)
         if isinstance(result, Question):
             return await self._ask(result)
+        if isinstance(result, Errand):
+            return await self._run_errand(result)
         if not isinstance(result, Outcome):
             return result if result is not None else ""
         self._commit_end(result.change, result.ended)
@@ -91,14 +99,51 @@ class Core:
             result = message.run(self.call(message.full_name, asynchronous=True), *args)
             if isinstance(result, Question):
                 result = await self._ask(result)
+            if isinstance(result, Errand) and result.hold is None:
+                result = await self._run_errand(result)
         except Failure as failure:
             return self._finished_task(message, Change(), failure=failure)
+        if isinstance(result, Errand):
+            return self._begin_errand(result)
         if isinstance(result, Outcome) and result.operation is not None:
             state = self.store.commit(result.change)
             return state.get(Operation, result.operation).task
         if isinstance(result, Outcome):
             return self._finished_task(message, result.change, value=result.result)
         return self._finished_task(message, Change(), value=result)
+
+    async def _run_errand(self, errand: Errand) -> Any:
+        """What the other pool says. Raises its Failure; then nothing has changed here, nor there but for what the next attempt takes away."""
+        if errand.hold is None:
+            return await self.ask_abroad(errand.to, errand.method, *errand.params)
+        self.store.commit(errand.hold.change)
+        return await self._carry(errand, errand.hold)
+
+    def _begin_errand(self, errand: Errand) -> Ref:
+        """The task of an errand that goes on by itself."""
+        assert errand.hold is not None
+        assert errand.hold.operation is not None
+        state = self.store.commit(errand.hold.change)
+        task = asyncio.create_task(self._carry(errand, errand.hold))
+        self._errands.add(task)
+        task.add_done_callback(self._errands.discard)
+        task.add_done_callback(lambda done: done.cancelled() or done.exception())  # a Failure stands in the task's record
+        return state.get(Operation, errand.hold.operation).task
+
+    async def _carry(self, errand: Errand, hold: Outcome) -> Any:
+        operation = hold.operation or Ref("")
+        try:
+            there = await self.ask_abroad(errand.to, errand.method, *errand.params)
+        except Failure as failure:
+            self._commit_end(*give_up(self.call("errand"), operation, failure))
+            raise
+        change, ended = fulfil(self.call("errand"), operation, there)
+        if not ended:  # its time was over, and all was taken back
+            await tell_abroad(self.ask_abroad, errand.to, "VM.destroy", there)
+            raise Failure("CANNOT_CONTACT_HOST", errand.to.host)
+        self._commit_end(change, ended)
+        await tell_abroad(self.ask_abroad, errand.to, "VM.received", there)
+        return there
 
     async def as_task(self, message: Message, work: Awaitable[Any]) -> Ref:
         """The task of what the server does itself, and at once."""

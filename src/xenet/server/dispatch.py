@@ -4,7 +4,7 @@ from typing import Any
 
 from xenet.model.declare import APIType
 from xenet.model.errors import Failure
-from xenet.server.builtin import BUILTIN, WITHOUT_SESSION, Context, list_methods
+from xenet.server.builtin import BUILTIN, WITHOUT_SESSION, Context, Published, list_methods
 from xenet.server.calls import Unknown, logged
 from xenet.server.core import Core
 from xenet.server.events import Events
@@ -29,6 +29,7 @@ class Dispatcher:
         self.sessions = sessions
         self.events = events
         self.unknown = Unknown()
+        self.published: Published | None = None
         self._logs = log_calls
 
     async def __call__(self, method: str, params: list[Any], origin: Origin) -> Any:
@@ -58,7 +59,7 @@ class Dispatcher:
         args = decode_args(message, given)
         self._check_role(session, message)
         if message.full_name in BUILTIN:
-            context = Context(self.core.store, self.sessions, self.events, self.unknown, session, origin.local, origin.address)
+            context = self._context(session, origin)
             if asynchronous:
                 return await self.core.as_task(message, message.run(context, *args))
             result = await message.run(context, *args)
@@ -66,6 +67,9 @@ class Dispatcher:
         if asynchronous:
             return await self.core.run_as_task(message, args)
         return await self.core.run(message, args)
+
+    def _context(self, session: str, origin: Origin) -> Context:
+        return Context(self.core.store, self.sessions, self.events, self.unknown, session, origin.local, origin.address, self.published)
 
     def _check_role(self, ref: str, message: Message) -> None:
         """Root may do everything, others what their roles allow now. Raises RBAC_PERMISSION_DENIED [permission, text]."""

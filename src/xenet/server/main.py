@@ -14,6 +14,7 @@ import msgspec
 
 from xenet.server import passwords
 from xenet.server.bound import end_bound_task
+from xenet.server.builtin import Published
 from xenet.server.core import Core, foretold
 from xenet.server.dispatch import Dispatcher
 from xenet.server.doors import Doors
@@ -31,6 +32,8 @@ from xenet.store.sqlite import SqliteStore
 log = logging.getLogger("xenet.server")
 TICK = 1.0
 """Seconds between looks at operations whose time is over."""
+EVERYWHERE = ("0.0.0.0", "::")
+"""Listening there says nothing of where one is found."""
 SWEEP = 60
 """Ticks between looks at sessions and tasks whose time is over."""
 
@@ -67,7 +70,8 @@ class Server:
         self.sessions = Sessions(self.store, lambda: datetime.now(UTC), settings.penalty, settings.limits)
         self.events = Events(self.store)
         missed = partial(end_bound_task, self.core, self.sessions)
-        app = make_app(Dispatcher(self.core, self.sessions, self.events, log_calls=settings.log_calls), www=settings.www, missed=missed)
+        self.dispatcher = Dispatcher(self.core, self.sessions, self.events, log_calls=settings.log_calls)
+        app = make_app(self.dispatcher, www=settings.www, missed=missed)
         self.listeners = Listeners(app, server_context(settings.state, [settings.host]) if settings.tls else None)
         self.doors = Doors(self.listeners, tls=settings.tls)
         self.new_password: str | None = None
@@ -80,6 +84,8 @@ class Server:
         self.core.start()
         await self.listeners.open_unix(self.settings.state / "xapi")
         self.port = await self.listeners.open_tcp(self.settings.host, self.settings.port, tls=self.settings.tls)
+        own = "" if self.settings.host in EVERYWHERE else self.settings.host
+        self.dispatcher.published = Published("https" if self.settings.tls else "http", own, self.port)
         self.doors.listen(self.settings.state / "doors")
         self.hosts.port = self.port
         await self.hosts.listen(self.settings.state / "link")

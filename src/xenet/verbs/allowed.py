@@ -23,11 +23,11 @@ VM_OPERATIONS: dict[str, tuple[str, ...]] = {
     "hard_reboot": ("Running",),
     "shutdown": ("Running",),
     "pool_migrate": ("Running",),
-    "migrate_send": ("Running",),
+    "migrate_send": ("Running", "Halted"),
 }
 """The power states in which each operation on a VM may begin."""
 MIGRATIONS = ("pool_migrate", "migrate_send")
-"""What a VM cannot do whose hypervisor is not xenet's."""
+"""What a VM cannot do while it runs on a hypervisor that is not xenet's."""
 _LEAVING = ("clean_shutdown", "hard_shutdown", "suspend", "pause")
 
 
@@ -115,7 +115,7 @@ def refresh_allowed(draft: Draft) -> None:
     state = draft.state
     vms, vifs = _touched(draft)
     for vm in vms:
-        impossible = MIGRATIONS if kind_of(vm, default_kind(state)) == "tap" else ()
+        impossible = MIGRATIONS if vm.power_state != "Halted" and kind_of(vm, default_kind(state)) == "tap" else ()
         allowed = tuple(op for op in VM_OPERATIONS if op not in impossible and not _refused(check_vm, vm, op))
         if allowed != vm.allowed_operations:
             draft.update(vm, allowed_operations=allowed)

@@ -92,6 +92,25 @@ class Question(msgspec.Struct, frozen=True):
     answer: Callable[[dict[Ref, list[dict[str, str]]]], Any]
 
 
+class Destination(msgspec.Struct, frozen=True):
+    """Where another pool is asked: what its host.migrate_receive said."""
+
+    url: str
+    host: Ref
+    session: str
+    """A secret, of that pool's."""
+
+
+class Errand(msgspec.Struct, frozen=True):
+    """A message to which another pool must agree: it is asked `method` with these parameters. Where `hold` is given, that is committed before, and
+    its operation ends well with the other pool's result; then the other pool hears VM.received."""
+
+    to: Destination
+    method: str
+    params: tuple[Any, ...]
+    hold: Outcome | None = None
+
+
 class Work(Draft):
     """A verb's draft: at the end comes `outcome`, or `await_host` where a host must act."""
 

@@ -14,19 +14,21 @@ from typing import Any
 import msgspec
 
 from xenet.model.change import Draft
-from xenet.model.errors import Failure, not_allowed
+from xenet.model.errors import Failure, bad_power_state, not_allowed
 from xenet.model.guests import default_kind, kind_of
 from xenet.model.hidden import HostFacts
 from xenet.model.host import Host
 from xenet.model.network import Network
 from xenet.model.pif import primary_address
+from xenet.model.pool import Pool
 from xenet.model.state import PoolState
 from xenet.model.types import EMPTY, NULL, GPUGroupRef, HostRef, NetworkRef, Ref, SRRef, StrMap, VDIRef, VGPURef, VIFRef, VMRef
 from xenet.model.vif import VIF
 from xenet.model.vm import VM, born_as
 from xenet.verbs.allowed import check_vm
 from xenet.verbs.attach import bring_up, check_live, check_networks, find_pif
-from xenet.verbs.call import Call, Further, Outcome, Work
+from xenet.verbs.call import Call, Errand, Further, Outcome, Work
+from xenet.verbs.migrate_out import ask_abroad, is_abroad, send_abroad
 from xenet.verbs.registry import message
 from xenet.verbs.stack import check_passes
 from xenet.verbs.vm import take_domid
@@ -37,6 +39,7 @@ VDIMap = Mapping[VDIRef, SRRef]
 """Of disks, of which there are none here, as there are no formats of theirs and no vGPUs."""
 FormatMap = Mapping[VDIRef, str]
 VGPUMap = Mapping[VGPURef, GPUGroupRef]
+NO_COPY = "Copy mode is disallowed for intra pool storage migration, try efficient alternatives e.g. VM.copy/clone."
 NO_MAP = "VIF mapping is not allowed for intra-pool migration -all VIFs must be on the same network"
 
 
@@ -59,10 +62,15 @@ def pool_migrate(call: Call, vm: VMRef, host: HostRef, options: StrMap) -> Outco
 @message("VM")
 def assert_can_migrate(
     call: Call, vm: VMRef, dest: StrMap, live: bool, vdi_map: VDIMap, vif_map: VIFMap, options: StrMap, vgpu_map: VGPUMap = EMPTY
-) -> None:
-    """`dest` is what host.migrate_receive gave. Raises what pool_migrate raises; OPERATION_NOT_ALLOWED for a vif_map within the pool;
-    VIF_NOT_IN_MAP [vif], and OPERATION_NOT_ALLOWED all the same, for a host of another pool."""
-    _checked(call, vm, dest, vif_map, MIGRATE_SEND)
+) -> Errand | None:
+    """`dest` is what host.migrate_receive gave. Raises what pool_migrate raises; OPERATION_NOT_ALLOWED for a vif_map or a copy within the
+    pool; for a host of another pool what `ask_abroad` raises."""
+    record = call.state.get(VM, vm)
+    check_vm(record, MIGRATE_SEND)
+    if is_abroad(call.state, dest):
+        return ask_abroad(call, record, dest, vif_map, options)
+    _check_within(call, record, Ref(dest["host"]), vif_map, options)
+    return None
 
 
 @message("VM", VMRef)
@@ -76,27 +84,28 @@ def migrate_send(
     options: StrMap,
     vgpu_map: VGPUMap = EMPTY,
     vdi_format_map: FormatMap = EMPTY,
-) -> Outcome:
-    """The VM's reference, which it keeps within the pool. Raises what assert_can_migrate raises."""
-    record, host = _checked(call, vm, dest, vif_map, MIGRATE_SEND)
+) -> Outcome | Errand:
+    """The VM's reference where it is then; it keeps it within the pool. Raises what assert_can_migrate raises."""
+    record = call.state.get(VM, vm)
+    check_vm(record, MIGRATE_SEND)
+    if is_abroad(call.state, dest):
+        return send_abroad(call, record, dest, vif_map, options)
+    host = Ref(dest["host"])
+    _check_within(call, record, host, vif_map, options)
     if record.resident_on == host:
         return Work(call).outcome(vm)
     return _move(call, [(record, host)], MIGRATE_SEND, vm)
 
 
-def _checked(call: Call, vm: Ref, dest: StrMap, vif_map: VIFMap, operation: str) -> tuple[VM, Ref]:
-    record, host = call.state.get(VM, vm), Ref(dest.get("host", ""))
-    check_vm(record, operation)
-    if call.state.find(Host, host) is None:
-        for vif in call.state.where(VIF, "VM", vm):
-            if vif.ref not in vif_map:
-                raise Failure("VIF_NOT_IN_MAP", vif.ref)
-        raise not_allowed("xenet moves VMs between the hosts of one pool")
+def _check_within(call: Call, vm: VM, host: Ref, vif_map: VIFMap, options: StrMap) -> None:
+    if options.get("copy") == "true":
+        raise not_allowed(NO_COPY)
+    if vm.power_state != "Running":
+        raise bad_power_state(vm.ref, "running", vm.power_state)
     if vif_map:
         raise not_allowed(NO_MAP)
-    if record.resident_on != host:
-        check_can_go(call.state, record, host)
-    return record, host
+    if vm.resident_on != host:
+        check_can_go(call.state, vm, host)
 
 
 @message("host")
@@ -170,6 +179,12 @@ def receiving_address(state: PoolState, host: Ref, network: Ref) -> str:
     if not address:
         raise Failure("INTERFACE_HAS_NO_IP", pif.ref)
     return address
+
+
+def master_address(state: PoolState) -> str:
+    """The management address of the pool's master; empty where it has none."""
+    pool = next(iter(state.all(Pool)))
+    return state.get(Host, pool.master).address
 
 
 def _machine(state: PoolState, host: Ref) -> str:

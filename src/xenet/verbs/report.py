@@ -103,6 +103,15 @@ def give_up(call: Call, operation: Ref, failure: Failure, host: Ref | None = Non
     return work.change(), ended
 
 
+def fulfil(call: Call, operation: Ref, result: str) -> tuple[Change, list[Ended]]:
+    """An operation that waits for no host but for another pool, which has agreed; nothing ends where the operation has been given up."""
+    work = Work(call)
+    found = call.state.find(Operation, operation)
+    ended = _end(work, msgspec.structs.replace(found, result=xml_result(result)), None) if found else []
+    settle(work)
+    return work.change(), ended
+
+
 def _note_pifs(work: Work, host: Ref, revision: int, down: Mapping[Ref, str]) -> None:
     """PIF.currently_attached follows what the host has, operation or not: PIFs also come up by themselves at start."""
     if revision < work.base.revision and any(host in op.waiting for op in work.base.all(Operation)):

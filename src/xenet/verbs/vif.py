@@ -42,6 +42,14 @@ def check_mac(mac: str) -> None:
         raise Failure("MAC_INVALID", mac)
 
 
+def check_vif_values(vif: VIF) -> None:
+    """Raises INVALID_DEVICE [device], MAC_INVALID [mac], INVALID_IP_ADDRESS_SPECIFIED [field]."""
+    checked_ipv4(vif.ipv4_allowed), checked_ipv6(vif.ipv6_allowed)
+    if not _DEVICE.fullmatch(vif.device):
+        raise Failure("INVALID_DEVICE", vif.device)
+    check_mac(vif.MAC)
+
+
 @message("VIF", VIFRef)
 def create(call: Call, record: Annotated[dict[str, Any], OfRecord("VIF")]) -> Outcome:
     """On a running VM too: the VIF is there, unplugged."""

@@ -30,12 +30,18 @@ def create(call: Call, record: Annotated[dict[str, Any], OfRecord("VM")]) -> Out
     """A halted VM. A random mac_seed is put into other_config when the caller gave none, so that its VIFs get MACs that last."""
     vm: VM = construct(VM, call.entropy.uuid(), record, power_state="Halted")
     work = Work(call)
+    put_new(work, vm)
+    return work.outcome(vm.ref)
+
+
+def put_new(work: Work, vm: VM) -> None:
+    """A halted VM with metrics of its own."""
+    call = work.call
     metrics = work.put(VMMetrics(uuid=call.entropy.uuid(), start_time=EPOCH, install_time=call.now, last_updated=call.now))
     guest_metrics = work.put(VMGuestMetrics(uuid=call.entropy.uuid(), last_updated=call.now))
     work.put(vm)
     other_config = {"mac_seed": call.entropy.uuid(), **vm.other_config}
     work.update(vm, other_config=other_config, metrics=metrics.ref, guest_metrics=guest_metrics.ref)
-    return work.outcome(vm.ref)
 
 
 @message("VM")
@@ -43,15 +49,20 @@ def destroy(call: Call, self: VMRef) -> Outcome:
     """With its VIFs and metrics. Raises OTHER_OPERATION_IN_PROGRESS for a VIF that is on its way to a bond, too."""
     vm = call.state.get(VM, self)
     check_vm(vm, "destroy")
-    work = Work(call)
     for vif in call.state.where(VIF, "VM", self):
         check_free(vif)
-        work.delete(vif)
-    for record in (call.state.find(VMMetrics, vm.metrics), call.state.find(VMGuestMetrics, vm.guest_metrics)):
-        if record is not None:
-            work.delete(record)
-    work.delete(vm)
+    work = Work(call)
+    remove(work, vm)
     return work.outcome()
+
+
+def remove(draft: Draft, vm: VM) -> None:
+    """A halted VM, its VIFs and metrics."""
+    metrics = draft.state.find(VMMetrics, vm.metrics), draft.state.find(VMGuestMetrics, vm.guest_metrics)
+    for record in (*draft.state.where(VIF, "VM", vm.ref), *metrics):
+        if record is not None:
+            draft.delete(record)
+    draft.delete(vm)
 
 
 @message("VM")

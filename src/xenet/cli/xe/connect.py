@@ -31,17 +31,18 @@ def server_of(connection: Params, environ: Mapping[str, str]) -> Server:
     """
     user, password = _credentials(connection, environ)
     if server := connection.get("server"):
-        return Server(_url(server, connection), user, password)
+        port = integer("port", connection.get("port")) if "port" in connection else 0
+        return Server(url_of(server, port, plain=connection.flag("nossl")), user, password)
     if "XENET_SOCKET" not in environ and "XENET_URL" in environ:
         return Server(environ["XENET_URL"], user, password)
     return Server(environ.get("XENET_SOCKET", SOCKET), user, password)
 
 
-def _url(server: str, connection: Params) -> str:
+def url_of(server: str, port: int = 0, *, plain: bool = False) -> str:
+    """A server's URL, which may be given as such; port 0: the usual one."""
     if "://" in server:
         return server
-    port = integer("port", connection.get("port")) if "port" in connection else 0
-    plain = connection.flag("nossl") or port == 80
+    plain = plain or port == 80
     host = f"[{server}]" if ":" in server and not server.startswith("[") else server
     return f"{'http' if plain else 'https'}://{host}:{port or (80 if plain else 443)}"
 

@@ -87,6 +87,7 @@ _VM: Mapping[str, Text] = {
     "DEVICE_ALREADY_DETACHED": ("The device is unplugged already.", "vif"),
     "DEVICE_ALREADY_EXISTS": ("The VM has a device with this number already.", "device"),
     "DOMAIN_EXISTS": ("The VM runs on a host that answers; shut it down there.", "vm domid"),
+    "DUPLICATE_VM": ("The pool has this VM already.", "vm"),
     "MEMORY_CONSTRAINT_VIOLATION": ("The limits of the VM's memory are out of order.", "constraint"),
     "DEVICE_ATTACH_TIMEOUT": ("Plugging the device took too long.", "type ref"),
     "DEVICE_DETACH_REJECTED": ("The guest did not let the device go.", "type ref msg"),

@@ -255,10 +255,10 @@ _VMS = (
     Command("vm-reboot", "Reboot a VM; --force without asking the guest.", (_FORCE,), run="vms.reboot", selector="vm"),
     Command(
         "vm-migrate",
-        "Move a running VM to another host of the pool.",
+        "Move a running VM to another host of the pool, or a halted one to another pool (remote-master=, vif:<VIF uuid>=<network uuid there>).",
         (
             Arg("host", "host", ""),
-            Arg("host-uuid", "ref host", ""),
+            Arg("host-uuid", "host", ""),
             Arg("live", "bool", "false"),
             _FORCE,
             Arg("copy", "bool", "false"),

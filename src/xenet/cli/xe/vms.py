@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from xenet.cli.xe.abroad import is_abroad, migrate_abroad
 from xenet.cli.xe.context import NULL, Context
 from xenet.cli.xe.fields import sro
 from xenet.cli.xe.fields_machine import HOST
@@ -67,12 +68,15 @@ def resume(ctx: Context, vm: Row, values: Values) -> None:
 
 
 def migrate(ctx: Context, vm: Row, values: Values) -> None:
-    """Within the pool. Raises Misuse for what belongs to a migration to another one."""
-    if any(values[name] for name in ("remote-master", "remote-username", "remote-password", "remote-network", "vif", "vdi", "copy")):
-        raise Misuse("xenet moves VMs within a pool: host=<uuid or name>")
-    if not values["host"] and values["host-uuid"] == NULL:
+    """Within the pool, or to another one. Raises Misuse."""
+    if is_abroad(values):
+        migrate_abroad(ctx, vm, values)
+        return
+    if values["copy"]:
+        raise Misuse("A copy goes to another pool: remote-master=<address>")
+    if not values["host"] and not values["host-uuid"]:
         raise Misuse("Where to? host=<uuid or name>")
-    host = find_host(ctx, values["host"]) if values["host"] else values["host-uuid"]
+    host = find_host(ctx, values["host"] or values["host-uuid"])
     options = {name: str(values[name]).lower() for name in ("live", "force", "compress") if values[name] != ""}
     cost = members(run_task(ctx, "VM.pool_migrate", vm.ref, host, options))
     ctx.out.message(f"{vm.record['name_label']} runs on {ctx.call('host.get_name_label', host)}{_said_of(cost)}")
