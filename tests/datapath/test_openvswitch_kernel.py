@@ -235,6 +235,26 @@ def test_a_lock_that_somebody_took_away_is_seen_at_the_next_look(host):
     assert passed(host, {**GOOD, **BAD}) == GOOD.keys()
 
 
+def test_flows_that_somebody_deletes_or_changes_are_missed_at_once(host):
+    wanted = external(host, locked(port(1)), locked(port(2)))
+    host.reach(wanted)
+    until(lambda: not host.ns(host.datapath.refresh))
+    number = host.vsctl("get", "Interface", "vif1.0", "ofport")
+    for command, *words in (
+        ("del-flows", f"in_port={number}"),
+        ("del-flows", "cookie=0x78656e65742d6c6b/-1"),
+        ("del-flows",),
+        ("mod-flows", f"in_port={number},actions=normal"),
+    ):
+        host.ofctl(command, "xapi0", *words)
+        until(lambda: "xapi0" in host.ns(host.datapath.refresh), 2)
+        assert host.datapath.switches()["xapi0"].ports["vif1.0"].lock == structs.replace(LOCK, whole=False)
+        host.reach(wanted)
+        until(lambda: not host.ns(host.datapath.refresh))
+        time.sleep(0.2)
+        assert not host.ns(host.datapath.refresh), "what is mended is no news"
+
+
 def test_a_switch_that_hangs_is_a_failure_and_not_a_wait_for_ever(host, monkeypatch):
     monkeypatch.setattr("xenet.datapath.openvswitch.database.PATIENCE_S", 1.0)
     monkeypatch.setattr("xenet.datapath.openvswitch.control.PATIENCE_S", 0.3)

@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -13,6 +14,8 @@ import pytest
 
 from tests.e2e.world import until
 from xenet.datapath.openvswitch.daemons import holder
+from xenet.datapath.openvswitch.flows import COOKIE
+from xenet.datapath.openvswitch.programs import find_programs
 
 pytestmark = pytest.mark.kernel
 
@@ -110,3 +113,23 @@ def links(lab: LabOf) -> list[dict]:
 
 def domid(lab: LabOf, vif: str) -> str:
     return lab.xe("vm-param-get", f"uuid={lab.xe('vif-param-get', f'uuid={vif}', 'param-name=vm-uuid')}", "param-name=dom-id")
+
+
+def test_a_locks_flows_that_somebody_deletes_are_back_within_seconds(lab):
+    vif = lab.xe("vif-list", "vm-name-label=vm1", "--minimal")
+    lab.xe("vif-param-set", f"uuid={vif}", "locking-mode=locked", "ipv4-allowed=10.0.0.101")
+    programs, management = find_programs(), f"unix:{lab.folder / 'host1' / 'openvswitch' / 'xenbr0.mgmt'}"
+
+    def ofctl(*words: str) -> str:
+        done = subprocess.run([programs.ofctl, *words], env=programs.environment, capture_output=True, text=True, check=True)
+        return done.stdout
+
+    ours = f"cookie={COOKIE:#x}/-1"
+    flows = ofctl("--no-stats", "dump-flows", management, ours)
+    assert "actions=drop" in flows
+    began = time.monotonic()
+    ofctl("del-flows", management, ours)
+    until(lambda: ofctl("--no-stats", "dump-flows", management, ours) == flows, 10)
+    assert time.monotonic() - began < 10
+    lab.xe("vif-param-set", f"uuid={vif}", "locking-mode=network_default")
+    assert lab("drift") == ""

@@ -77,8 +77,9 @@ class OpenVSwitchDatapath:
         self._tick = Timer()
         self._querier = Querier()
         self._epoll = select.epoll()
-        for fileno in (self._kernel.fileno(), self._database.fileno(), self._watch.fileno(), self._tick.fd, self._querier.fileno()):
-            self._epoll.register(fileno, select.EPOLLIN)
+        for part in (self._kernel, self._database, self._watch, self._querier, self._board.monitor):
+            self._epoll.register(part.fileno(), select.EPOLLIN)
+        self._epoll.register(self._tick.fd, select.EPOLLIN)
         self._touched: set[str] = set()
         """What has changed, and was not told yet."""
         self.observe()
@@ -88,6 +89,7 @@ class OpenVSwitchDatapath:
         self._epoll.close()
         self._tick.close()
         self._querier.close()
+        self._board.monitor.close()
         self._watch.close()
         self._database.close()
         self._kernel.close()
@@ -118,7 +120,7 @@ class OpenVSwitchDatapath:
     def _hear(self) -> None:
         self._kernel.drain()
         devices = self._kernel.table.touched_devices()
-        names = self._board.take(self._database.run()) | self._board.touch(devices)
+        names = self._board.take(self._database.run()) | self._board.touch(devices) | self._board.hear_of_flows()
         self._look_at_bonds()
         if self._held_back():  # the first attempt may have come before its sockets were there
             self._restore_locks()

@@ -15,6 +15,7 @@ from xenet.datapath.links import Link
 from xenet.datapath.mark import is_switch, port_view
 from xenet.datapath.openvswitch.database import Database
 from xenet.datapath.openvswitch.locks import FlowLocks
+from xenet.datapath.openvswitch.monitor import FlowMonitor
 from xenet.datapath.openvswitch.read import has_part_of_ours, is_ours, read_bridge
 from xenet.datapath.openvswitch.specs import UPLINK, VIF, Bridge, switches_of
 from xenet.plan.view import LockView, PortView, Settings, SwitchView, UplinkView, same_device
@@ -30,7 +31,8 @@ class Board:
     def __init__(self, database: Database, kernel: Kernel, management: Callable[[str], Path]) -> None:
         self._database = database
         self._kernel = kernel
-        self.locks = FlowLocks(management, self.place_of, kernel.table.relock)
+        self.monitor = FlowMonitor(management)
+        self.locks = FlowLocks(management, self.place_of, kernel.table.relock, self.monitor.pass_over)
         kernel.table.lock_of = self._lock_of
         self._places: dict[str, tuple[str, int]] = {}
         """Our ports: the bridge's row, and the number there."""
@@ -105,6 +107,13 @@ class Board:
         locked = {port.device: (port.mac, port.lock) for switch in self._asked.values() for port in switch.ports.values() if port.lock}
         self.locks.observe(self._bridges, locked)
         self._views.clear()
+
+    def hear_of_flows(self) -> set[str]:
+        """What others have done to the flows of locks; the switches that it concerns."""
+        self.locks.lose(self.monitor.take())
+        locked = [port.device for switch in self._asked.values() for port in switch.ports.values() if port.lock]
+        self.monitor.follow({place[0] for device in locked if (place := self.place_of(device))})
+        return self.touch(self._kernel.table.touched_devices())
 
     def _lock_of(self, device: str, mac: str) -> LockView | None:
         """What the database says, whole where its flows are there; one that is not whole where there are flows and shall be none."""

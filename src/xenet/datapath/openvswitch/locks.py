@@ -24,12 +24,19 @@ _NOISE = re.compile(rf"^\S+ \(xid=\S+\): ADD |({'|'.join(_WORDS)}),? *")
 
 class FlowLocks:
     """`management` says where a bridge answers OpenFlow; `place_of`, where a device is a port, None where it is none;
-    `changed` hears of devices whose flows are others now."""
+    `changed` hears of devices whose flows are others now, `done` of bridges and their ports whose flows were changed here."""
 
-    def __init__(self, management: Callable[[str], Path], place_of: Callable[[str], Place | None], changed: Callable[[Iterable[str]], None]) -> None:
+    def __init__(
+        self,
+        management: Callable[[str], Path],
+        place_of: Callable[[str], Place | None],
+        changed: Callable[[Iterable[str]], None],
+        done: Callable[[str, set[int]], None],
+    ) -> None:
         self._management = management
         self._place_of = place_of
         self._changed = changed
+        self._done = done
         self._set: dict[str, tuple[Place, str, LockView]] = {}
         """By device, what is known to be in force."""
         self._strays: dict[str, set[int]] = {}
@@ -39,6 +46,14 @@ class FlowLocks:
         """Whether the flows of a port with this lock are there."""
         place = self._place_of(device)
         return place is not None and self._set.get(device) == (place, mac, lock)
+
+    def lose(self, places: Iterable[Place]) -> None:
+        """Somebody else has changed flows of these ports."""
+        lost = set(places)
+        devices = [device for device, (place, _, _) in self._set.items() if place in lost]
+        for device in devices:
+            del self._set[device]
+        self._changed(devices)
 
     def strays(self, device: str) -> bool:
         """Whether a port has flows of ours, whichever."""
@@ -80,6 +95,7 @@ class FlowLocks:
         if any(view.lock for view in views):
             self._ofctl("set-frags", self._socket(bridge), "nx-match")
         self._ofctl("--bundle", "add-flows", self._socket(bridge), "-", given="\n".join(lines) + "\n")
+        self._done(bridge, {number for _, number in places.values()})
         for view in views:
             self._note(view, places[view.device])
         self._changed(places)
