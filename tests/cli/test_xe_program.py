@@ -31,6 +31,8 @@ def xe(tmp_path: Path) -> Iterator[Runner]:
 SERVERS: list[tuple[str, dict[str, str], tuple[str, str, str | None]]] = [
     ("", {}, ("/var/lib/xcp/xapi", "root", None)),
     ("", {"XENET_SOCKET": "/run/x"}, ("/run/x", "root", None)),
+    ("", {"XENET_SOCKET": "", "XENET_URL": ""}, ("/var/lib/xcp/xapi", "root", None)),
+    ("", {"XENET_SOCKET": "", "XENET_URL": "http://127.0.0.1:4/"}, ("http://127.0.0.1:4/", "root", None)),
     ("", {"XENET_URL": "http://127.0.0.1:4/", "XENET_USER": "joe", "XENET_PASSWORD": "pw"}, ("http://127.0.0.1:4/", "joe", "pw")),
     ("", {"XENET_URL": "http://127.0.0.1:4/", "XENET_SOCKET": "/run/x"}, ("/run/x", "root", None)),
     ("-s h -u joe -pw x", {"XENET_SOCKET": "/run/x"}, ("https://h:443", "joe", "x")),

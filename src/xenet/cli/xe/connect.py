@@ -33,9 +33,9 @@ def server_of(connection: Params, environ: Mapping[str, str]) -> Server:
     if server := connection.get("server"):
         port = integer("port", connection.get("port")) if "port" in connection else 0
         return Server(url_of(server, port, plain=connection.flag("nossl")), user, password)
-    if "XENET_SOCKET" not in environ and "XENET_URL" in environ:
+    if not environ.get("XENET_SOCKET") and environ.get("XENET_URL"):
         return Server(environ["XENET_URL"], user, password)
-    return Server(environ.get("XENET_SOCKET", SOCKET), user, password)
+    return Server(environ.get("XENET_SOCKET") or SOCKET, user, password)
 
 
 def url_of(server: str, port: int = 0, *, plain: bool = False) -> str:

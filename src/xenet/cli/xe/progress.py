@@ -21,6 +21,8 @@ def with_progress(call: Call, stderr: TextIO) -> Call:
 
     def shown(method: str, *params: Any) -> Any:
         cls, _, message = method.partition(".")
+        if cls == "Async":
+            return _begun(call, call(method, *params), stderr)
         if cls in _OWN or message.startswith(_PLAIN):
             return call(method, *params)
         task = call(f"Async.{method}", *params)
@@ -32,7 +34,24 @@ def with_progress(call: Call, stderr: TextIO) -> Call:
     return shown
 
 
+def _begun(call: Call, task: str, stderr: TextIO) -> str:
+    """A task that the command itself asked for (see `tasks`): over when this returns, and not yet destroyed. Ctrl-C asks to cancel it."""
+    try:
+        _watched(call, task, stderr)
+    except KeyboardInterrupt:
+        call("task.cancel", task)
+    return task
+
+
 def _followed(call: Call, task: str, stderr: TextIO) -> Any:
+    record = _watched(call, task, stderr)
+    if record["status"] != "success":
+        raise Failure(*(record["error_info"] or ("TASK_CANCELLED", task)))
+    return result_of(record["result"])
+
+
+def _watched(call: Call, task: str, stderr: TextIO) -> dict[str, Any]:
+    """The task's record when it has ended."""
     token, record, drawn = "", call("task.get_record", task), ""
     while record["status"] in ("pending", "cancelling"):
         if (bar := f"\r{_bar(float(record['progress']))}") != drawn:
@@ -42,11 +61,11 @@ def _followed(call: Call, task: str, stderr: TextIO) -> Any:
         batch = call("event.from", [f"task/{task}"], token, WAIT)
         token = batch["token"]
         record = next((event["snapshot"] for event in reversed(batch["events"]) if event.get("snapshot")), record)
-    if record["status"] != "success":
-        stderr.write("\n" if drawn else "")
-        raise Failure(*(record["error_info"] or ("TASK_CANCELLED", task)))
-    stderr.write(f"\r{_bar(1.0)}\n")
-    return result_of(record["result"])
+    if record["status"] == "success":
+        stderr.write(f"\r{_bar(1.0)}\n")
+    elif drawn:
+        stderr.write("\n")
+    return dict(record)
 
 
 def _bar(done: float) -> str:
@@ -55,11 +74,13 @@ def _bar(done: float) -> str:
 
 
 def result_of(text: str) -> Any:
-    """The value that a task's result holds as XML: text, or a list of texts."""
+    """The value that a task's result holds as XML: text, a list of texts, or a boolean."""
     if not text:
         return ""
     from xml.etree.ElementTree import fromstring
 
     value = fromstring(text)
+    if (flag := value.find("boolean")) is not None:
+        return flag.text == "1"
     data = value.find("array/data")
     return [item.text or NULL for item in data] if data is not None else value.text or ""
