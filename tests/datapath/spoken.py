@@ -88,6 +88,17 @@ def check_plain(host: Host) -> None:
         until(lambda: any(entry.mac == "02:00:00:00:77:77" for entry in host.ns(host.datapath.fdb, "xapi0")))
 
 
+def check_unlearned(host: Host, view: SwitchView) -> None:
+    """The guest's MAC is forgotten, and what comes for it from another guest goes out by the uplink, too."""
+    host.reach(external(host), view) if view.bridge != "xapi0" else host.reach(view)
+    with held_open(host.ns, TAP.device) as guest:
+        until(lambda: (os.write(guest, FRAMES[0]), behind(host, view.bridge) == TAP.device)[1])
+        host.ns(host.datapath.unlearn, TAP)
+        assert behind(host, view.bridge) == ""
+        host.ns(host.datapath.unlearn, TAP)
+        until(lambda: (os.write(guest, FRAMES[0]), behind(host, view.bridge) == TAP.device)[1])
+
+
 def arrived(host: Host, guest: int) -> bool:
     """A frame from the guest's MAC came from outside, from where the guest still is."""
     host.far(send, "wire", frame_from(TAP.mac))

@@ -8,7 +8,7 @@ import pytest
 
 from tests.agent.test_learner import replica_with
 from tests.datapath.bridge_host import Host, external, needs_tap, port, tap
-from tests.datapath.spoken import FRAMES, TAP, check_bond, check_plain, check_vlan, held_open
+from tests.datapath.spoken import FRAMES, TAP, check_bond, check_plain, check_unlearned, check_vlan, held_open, on_vlan
 from tests.datapath.switch_host import switch_hosts
 from tests.e2e.crossing import heard_at
 from tests.e2e.test_migration import received_now
@@ -22,6 +22,15 @@ pytestmark = [pytest.mark.kernel, needs_tap]
 
 def test_by_the_uplink_and_the_switch_learns(either: Host) -> None:
     check_plain(either)
+
+
+def test_a_mac_is_forgotten_and_learned_again(either: Host) -> None:
+    check_unlearned(either, external(either, TAP))
+
+
+def test_a_mac_on_a_vlan_is_forgotten_too() -> None:
+    with switch_hosts() as host:
+        check_unlearned(host, on_vlan(TAP))
 
 
 def test_not_for_a_port_that_is_not_there(either: Host) -> None:

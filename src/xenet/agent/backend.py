@@ -85,6 +85,9 @@ class Backend:
     def speak(self, port: PortView, frames: Sequence[bytes]) -> None:
         self._datapath.speak(port, frames)
 
+    def unlearn(self, port: PortView) -> None:
+        self._datapath.unlearn(port)
+
     def fileno(self) -> int:
         return self._epoll.fileno()
 

@@ -88,7 +88,7 @@ class Loop:
         self.learner.changed = lambda: self._after(Wake.LEARNED, LEARNED_AFTER)
         self._claims: dict[str, tuple[Claim, ...]] = {}
         """What of it the server is told."""
-        self.moves = moves or Moves(keeper.replica, lambda vm: None, keeper.datapath.speak, self.learner.book.addresses)
+        self.moves = moves or Moves(keeper.replica, lambda vm: None, keeper.datapath, self.learner.book.addresses)
         self.moves.changed = lambda: self._wake(Wake.MOVED)
         self.himn = Himn(state, link)
         self.guard = Guard(answers, lambda: self._wake(Wake.GATEWAY))

@@ -142,7 +142,7 @@ def hello_of(settings: Settings, identity: str, backend: Backend | None, checkpo
 async def serve(settings: Settings, replica: Replica, datapath: Datapath, guests: Guests, backend: Backend | None, checkpoint: Checkpoint) -> None:
     """Run until SIGTERM or SIGINT. Raises InUse when a take-over had to be given back."""
     learner = Learner(replica, None if settings.datapath == "fake" else Listener())
-    moves = Moves(replica, guests.netns, datapath.speak, learner.book.addresses)
+    moves = Moves(replica, guests.netns, datapath, learner.book.addresses)
     keeper = Keeper(replica, datapath, guests, settings.nics, moves.announce)
     hello = partial(hello_of, settings, host_uuid(settings.state), backend, checkpoint)
     answers, tell = (None, None) if settings.datapath == "fake" else (gateway_answers, Voice().announce)

@@ -6,13 +6,15 @@ the guest, by the old NIC and by the new. The server compares the two (verbs/mea
 """
 
 import asyncio
+import logging
 import os
 import time
 from collections.abc import Callable, Sequence
 
-from xenet.agent.announce import AddressesOf, Announcer, Speak
+from xenet.agent.announce import AddressesOf, Announcer
 from xenet.agent.ear import Ear
 from xenet.agent.replica import Replica
+from xenet.datapath.base import Datapath
 from xenet.datapath.namespaces import opened_in
 from xenet.model.hidden import Frame, Heard
 from xenet.model.types import NULL, ref_of
@@ -20,6 +22,7 @@ from xenet.model.vm import VM
 from xenet.plan.steps import Step, StepFailure
 from xenet.plan.view import HostView, PortView, SwitchView
 
+log = logging.getLogger("xenet.agent")
 SETTLES = 0.03
 """Seconds after which all frames of before have arrived."""
 
@@ -65,12 +68,15 @@ class _Post:
 class Moves:
     """The VMs on their way to and from one host. `changed` is called when there is more to report."""
 
-    def __init__(self, replica: Replica, netns_of: Callable[[str], int | None], speak: Speak, addresses_of: AddressesOf) -> None:
+    def __init__(self, replica: Replica, netns_of: Callable[[str], int | None], datapath: Datapath, addresses_of: AddressesOf) -> None:
         self._replica = replica
         self._netns_of = netns_of
-        self._announcer = Announcer(netns_of, speak, addresses_of)
+        self._announcer = Announcer(netns_of, datapath.speak, addresses_of)
+        self._datapath = datapath
         self._posts: dict[str, _Post] = {}
         """By the host's device."""
+        self._left: set[str] = set()
+        """Devices whose guests may be elsewhere: their MACs were unlearned."""
         self.heard: tuple[Heard, ...] = ()
         """What the server has not been told yet."""
         self.changed: Callable[[], None] = lambda: None
@@ -93,11 +99,27 @@ class Moves:
         """The host has been made so, from this moment on (nanoseconds of time.time_ns)."""
         ports = {port.device: (switch, port) for switch in wanted.switches.values() for port in switch.ports.values()}
         self._announcer.get_ready([port for _, port in ports.values() if port.moving])
+        self._see_off([port for _, port in ports.values() if port.moving])
         for device, (switch, port) in ports.items():
             if port.moving and device not in self._posts:
                 self._begin(switch, port)
         for device, post in list(self._posts.items()):
             self._go_on(device, post, ports[device][1] if device in ports else None, began)
+
+    def _see_off(self, moving: Sequence[PortView]) -> None:
+        """Who has been switched over to another host: what the switch here knows of its MAC is no longer so."""
+        gone = [port for port in moving if self._is_elsewhere(port)]
+        for port in gone:
+            if port.device not in self._left:
+                try:
+                    self._datapath.unlearn(port)
+                except OSError as error:  # it hears of the new place as all others do
+                    log.debug("%s: %s", port.device, error)
+        self._left = {port.device for port in gone}
+
+    def _is_elsewhere(self, port: PortView) -> bool:
+        vm = self._replica.state.find(VM, ref_of(port.vm))
+        return vm is not None and not vm.handing_over and vm.running_on != self._replica.host
 
     def _begin(self, switch: SwitchView, port: PortView) -> None:
         vm = self._replica.state.find(VM, ref_of(port.vm))

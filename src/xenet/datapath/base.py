@@ -77,6 +77,9 @@ class Datapath(Protocol):
         own would take; the switch has learned then that the guest's MAC is at the port. Past limits and locks; the guest hears nothing of
         it. Raises OSError."""
 
+    def unlearn(self, port: PortView) -> None:
+        """The guest behind this port may be elsewhere at any moment: frames to its MAC go everywhere until it is heard again. Raises OSError."""
+
     def reap(self) -> int:
         """Delete devices that were taken out of service; how many are left."""
 

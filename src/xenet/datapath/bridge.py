@@ -17,7 +17,7 @@ from xenet.datapath.announcement import Voice
 from xenet.datapath.base import FDBEntry, SocketIn
 from xenet.datapath.batch import TROUBLE, carry_out, failure_of
 from xenet.datapath.bonds import Bonds
-from xenet.datapath.fdb import dump_fdb, learned
+from xenet.datapath.fdb import dump_fdb, learned, unlearned
 from xenet.datapath.handover import Handover
 from xenet.datapath.kernel import Kernel
 from xenet.datapath.layer3 import Layer3
@@ -137,6 +137,10 @@ class BridgeDatapath:
             self._voice.say(switch.uplink.device, frames)
         elif switch and switch.foreign:
             self._voice.say(switch.bridge, frames)
+
+    def unlearn(self, port: PortView) -> None:
+        if link := self._kernel.table.link(port.device):
+            self._kernel.run(unlearned(link.index, port.mac), errno.ENOENT)
 
     def do(self, steps: Sequence[s.Step]) -> list[s.StepFailure]:
         """Carry out the steps. Raises TypeError for one that is not a datapath's."""

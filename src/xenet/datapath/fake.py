@@ -42,6 +42,8 @@ class FakeDatapath:
         """Every step that came to pass, in order."""
         self.spoken: list[tuple[str, tuple[bytes, ...]]] = []
         """What was said for which device, in order."""
+        self.unlearned: list[str] = []
+        """The devices whose guests' MACs were to be forgotten, in order."""
         self._fail: tuple[int, str, bool] | None = None
         self._crash: int | None = None
         self._ways: dict[str, BondLinks] = {}
@@ -145,6 +147,9 @@ class FakeDatapath:
         if not any(port.device in switch.ports for switch in self.state.values()):
             raise OSError(f"there is no port {port.device}")
         self.spoken.append((port.device, tuple(frames)))
+
+    def unlearn(self, port: PortView) -> None:
+        self.unlearned.append(port.device)
 
     def reap(self) -> int:
         self.dead.clear()

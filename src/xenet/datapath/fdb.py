@@ -5,7 +5,7 @@ import socket
 from struct import Struct
 
 from xenet.datapath.base import FDBEntry
-from xenet.datapath.netlink import CREATE, GETNEIGH, NEWNEIGH, REPLACE, Request, Socket, attr, attributes, u32
+from xenet.datapath.netlink import CREATE, DELNEIGH, GETNEIGH, NEWNEIGH, REPLACE, Request, Socket, attr, attributes, u32
 from xenet.datapath.table import Table
 
 _LLADDR, _CACHEINFO, _MASTER = 2, 3, 9
@@ -33,3 +33,9 @@ def learned(port: int, mac: str) -> Request:
     or ages. The kernel refuses (EPERM) for a port that does not forward, as one without a carrier."""
     header = _NDMSG.pack(socket.AF_BRIDGE, port, _NUD_REACHABLE, _NTF_MASTER, 0)
     return Request(NEWNEIGH, CREATE | REPLACE, header + attr(_LLADDR, bytes.fromhex(mac.replace(":", ""))))
+
+
+def unlearned(port: int, mac: str) -> Request:
+    """What makes the bridge forget a MAC at the port with this ifindex; refused (ENOENT) where it does not know it there."""
+    header = _NDMSG.pack(socket.AF_BRIDGE, port, 0, _NTF_MASTER, 0)
+    return Request(DELNEIGH, 0, header + attr(_LLADDR, bytes.fromhex(mac.replace(":", ""))))

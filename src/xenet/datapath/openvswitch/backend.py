@@ -246,6 +246,15 @@ class OpenVSwitchDatapath:
         bridge, number = place
         send_from(self.place.management(bridge), number, frames)
 
+    def unlearn(self, port: PortView) -> None:
+        """By way of an entry that an administrator may add and take away again, as there is no word for one that was learned. Without this the
+        word of its new place may come late: ovs-vswitchd learns from the first frame of a flow, and of one that it has had within 10 s only
+        when it next looks through its flows."""
+        if place := self._board.place_of(port.device):
+            bridge, tag = place[0], str(self._board.tag_of(port.device))
+            ask(self.place.control(), "fdb/add", bridge, bridge, tag, port.mac)
+            ask(self.place.control(), "fdb/del", bridge, tag, port.mac)
+
     # --- acting ------------------------------------------------------------------------------------
 
     def do(self, steps: Sequence[s.Step]) -> list[s.StepFailure]:

@@ -102,6 +102,11 @@ class Board:
         """Where a device of a VIF is a port: the bridge's row, and its number there."""
         return self._places.get(device)
 
+    def tag_of(self, device: str) -> int:
+        """Of the VLAN that a device of a VIF is on, 0 for none."""
+        found = (self.home(name)[1] for name in self._users.get(device, ()) if device in self._asked[name].ports)
+        return max(next(found, 0), 0)
+
     def look_at_locks(self) -> None:
         """Read anew which locks are in force. Raises OSError."""
         locked = {port.device: (port.mac, port.lock) for switch in self._asked.values() for port in switch.ports.values() if port.lock}

@@ -1,0 +1,74 @@
+"""What a host's switch is told of a VM that goes: it is unlearned where it is no longer, once, and not before."""
+
+import pytest
+
+from tests.verbs.world import World
+from xenet.agent.moves import Moves
+from xenet.agent.replica import Replica
+from xenet.datapath.fake import FakeDatapath
+from xenet.model.hidden import Operation
+from xenet.model.network import Network
+from xenet.model.types import Ref
+from xenet.model.vm import VM
+from xenet.plan.compile import compile_switch
+from xenet.plan.view import HostView
+
+
+@pytest.fixture(autouse=True)
+def deaf(monkeypatch: pytest.MonkeyPatch) -> None:
+    """There is no device to listen to."""
+
+    def ear(device: str, mac: str) -> None:
+        raise OSError(f"no {device}")
+
+    monkeypatch.setattr("xenet.agent.moves.Ear", ear)
+
+
+class Host:
+    """One of the two, as its agent follows the pool."""
+
+    def __init__(self, ref: Ref) -> None:
+        self.replica, self.datapath = Replica(), FakeDatapath()
+        self.replica.host = ref
+        self.moves = Moves(self.replica, lambda vm: None, self.datapath, lambda port: [])
+
+    def follow(self, world: World) -> None:
+        self.replica.state = world.state
+        bridges = [network.bridge for network in world.state.all(Network)]
+        switches = {bridge: switch for bridge in bridges if (switch := compile_switch(world.state, self.replica.host, bridge))}
+        self.moves.follow(HostView(switches), 1)
+
+
+def test_the_source_forgets_the_mac_at_the_switch_over() -> None:
+    world = World()
+    source, target = (Host(world.host(name, "eth0", guests="namespace")) for name in ("a", "b"))
+    vm, _ = world.running(world.external(0), on=source.replica.host)
+    device = f"vif{world.get(VM, vm).domid}.0"
+    unlearned = []
+    world.start("VM.pool_migrate", vm, target.replica.host, {})
+    while operations := list(world.state.all(Operation)):
+        for host in (source, target):
+            host.follow(world)
+            host.follow(world)
+        unlearned.append((source.datapath.unlearned, target.datapath.unlearned))
+        assert source.datapath.unlearned == ([] if world.get(VM, vm).handing_over else [device])
+        world.report(operations[0].waiting[0])
+    assert len(unlearned) > 2
+    assert target.datapath.unlearned == []
+
+
+def test_who_gives_it_back_forgets_it_as_well() -> None:
+    world = World()
+    source, target = (Host(world.host(name, "eth0", guests="namespace")) for name in ("a", "b"))
+    vm, _ = world.running(world.external(0), on=source.replica.host)
+    operation = world.start("VM.pool_migrate", vm, target.replica.host, {}).operation
+    assert operation
+    for host in (target, source):
+        world.report(host.replica.host)
+    assert world.get(VM, vm).running_on == target.replica.host
+    device = f"vif{world.get(VM, vm).domid}.0"
+    target.follow(world)
+    world.report(target.replica.host, {vm: "it does not come up"})
+    assert world.get(VM, vm).running_on == source.replica.host
+    target.follow(world)
+    assert target.datapath.unlearned == [device]
