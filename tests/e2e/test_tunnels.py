@@ -1,6 +1,7 @@
 """Tunnels between three hosts: one network over another one, meshed by the agents, on real VXLAN devices."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -19,13 +20,13 @@ VXLAN = b"\x12\xb5"
 class Site:
     """Three hosts on a switch, each with an address on eth0, and a network that is tunnelled between them."""
 
-    def __init__(self, made: Pool, hosts: dict[str, Namespace]) -> None:
+    def __init__(self, made: Pool, hosts: dict[str, Namespace], protocol: str = "vxlan") -> None:
         self.pool, self.hosts, self.api = made, hosts, made.api
         self.transport = {name: self._pif(name) for name in NAMES}
         for number, name in enumerate(NAMES, 1):
             self.api.PIF.reconfigure_ip(self.transport[name], "Static", f"192.0.2.{number}", "255.255.255.0", "", "")
         self.network = made.network("overlay")
-        self.tunnels = {name: self.api.tunnel.create(self.transport[name], self.network, "vxlan") for name in NAMES}
+        self.tunnels = {name: self.api.tunnel.create(self.transport[name], self.network, protocol) for name in NAMES}
 
     def _pif(self, name: str) -> str:
         return str(self.api.host.get_PIFs(self.pool.host(name))[0])
@@ -44,15 +45,21 @@ class Site:
 
 @pytest.fixture
 def site(tmp_path: Path) -> Iterator[Site]:
-    with namespaces(4) as (switch, *hosts), pool(tmp_path) as made:
+    with built(tmp_path) as made:
+        yield made
+
+
+@contextmanager
+def built(folder: Path, protocol: str = "vxlan", datapaths: Sequence[str] = ("bridge",) * 3) -> Iterator[Site]:
+    with namespaces(4) as (switch, *hosts), pool(folder) as made:
         switch.ip("link", "add", "sw1", "up", "type", "bridge", "forward_delay", "0", "mcast_snooping", "0")
         named = dict(zip(NAMES, hosts, strict=True))
-        for name, host in named.items():
+        for (name, host), datapath in zip(named.items(), datapaths, strict=True):
             cable(switch, name, host, "eth0")
             switch.ip("link", "set", name, "master", "sw1")
-            made.start_agent(name, netns=host)
+            made.start_agent(name, extra=("--datapath", datapath), netns=host)
         made.wait_for(*NAMES)
-        yield Site(made, named)
+        yield Site(made, named, protocol)
 
 
 def test_guests_of_three_hosts_are_on_one_network_over_another(site: Site) -> None:

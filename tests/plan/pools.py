@@ -16,7 +16,7 @@ from typing import Any
 
 import msgspec
 
-from xenet.model.derived import VLAN, Bond, BondMode, Tunnel
+from xenet.model.derived import VLAN, Bond, BondMode, Tunnel, TunnelProtocol
 from xenet.model.guests import KEY
 from xenet.model.hidden import Attachment
 from xenet.model.himn import BRIDGE, SETTINGS
@@ -144,19 +144,19 @@ def vlan(device: str, network: str, **said: Any) -> Iterator[Record]:
     yield VLAN(uuid=f"VLAN {device}", tagged_PIF=ref_of(lower), untagged_PIF=ref_of(device), tag=int(tag))
 
 
-def tunnel(network: str, over: str, peers: Mapping[str, str], mtu: int = 1450, key: int = 1) -> Iterator[Record]:
+def tunnel(network: str, over: str, peers: Mapping[str, str], mtu: int = 1450, key: int = 1, protocol: TunnelProtocol = "vxlan") -> Iterator[Record]:
     """This host's end, and those of its peers with their transports."""
-    yield from _end(network, f"tunnel-{network}", ref_of(over), HERE, mtu, key)
+    yield from _end(network, f"tunnel-{network}", ref_of(over), HERE, mtu, key, protocol)
     for host, address in peers.items():
         below = f"{over}-{host}"
         yield msgspec.structs.replace(pif(over, "lan", address=f"{address}/24"), uuid=below, host=ref_of(host))
-        yield from _end(network, f"tunnel-{network}-{host}", ref_of(below), ref_of(host), mtu, key)
+        yield from _end(network, f"tunnel-{network}-{host}", ref_of(below), ref_of(host), mtu, key, protocol)
 
 
-def _end(network: str, uuid: str, below: Ref, host: Ref, mtu: int, key: int) -> Iterator[Record]:
+def _end(network: str, uuid: str, below: Ref, host: Ref, mtu: int, key: int, protocol: TunnelProtocol) -> Iterator[Record]:
     above = pif("tunnel0", network, mac="02:00:00:00:77:00", mtu=mtu)
     yield msgspec.structs.replace(above, uuid=uuid, host=host)
-    yield Tunnel(uuid=f"{uuid}.tunnel", access_PIF=ref_of(uuid), transport_PIF=below, protocol="vxlan", key=key)
+    yield Tunnel(uuid=f"{uuid}.tunnel", access_PIF=ref_of(uuid), transport_PIF=below, protocol=protocol, key=key)
 
 
 def nic_mac(device: str) -> str:

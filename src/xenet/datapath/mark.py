@@ -58,6 +58,11 @@ def leg_alias(port: PortView) -> str:
     return f"xenet leg={port.device}"
 
 
+def tunnel_alias(device: str) -> str:
+    """Of both ends of a pair that a tunnelled network's frames go through."""
+    return f"xenet tunnel={device}"
+
+
 def words(alias: str) -> dict[str, str]:
     """What an alias of ours says; empty for any other alias."""
     first, *rest = alias.split(" ")
@@ -89,11 +94,11 @@ def limited_by(link: Link) -> str:
 def is_remnant(link: Link) -> bool:
     """Whether this is one of ours that nobody needs: out of service, half-made by an agent that was killed, or a port of nothing.
 
-    Whether a limiter is needed its port knows.
+    Whether a limiter is needed its port knows; whether an end of a tunnel's pair is, its switch.
     """
     if link.group != LIVE:
         return link.group in (DEAD, DOOMED)
-    if is_switch(link) or limited_by(link) or "leg" in words(link.alias):
+    if is_switch(link) or limited_by(link) or words(link.alias).keys() & {"leg", "tunnel"}:
         return False
     if link.kind in ("vlan", "vxlan", "bond"):
         return not link.master

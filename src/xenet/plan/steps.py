@@ -120,17 +120,24 @@ class AttachUplink(Step, frozen=True, kw_only=True):
     @property
     def text(self) -> str:
         told = (text for nic, settings in self.uplink.ethtool.items() for text in _told(nic, settings, self.ethtool.get(nic)))
-        made = _made(self.uplink, self.bond, self.vlan)
+        made = _made(self.bridge, self.uplink, self.bond, self.vlan)
+        if self.uplink.tunnel and self.uplink.tunnel.protocol == "gre":  # of Open vSwitch, without a device
+            return _all(*made)
         return _all(*made, f"ip link set {self.uplink.device} mtu {self.uplink.mtu} master {self.bridge} up", *told)
 
 
-def _made(uplink: UplinkView, now: BondView | None, there: VLANView | None) -> Iterator[str]:
+def _made(bridge: str, uplink: UplinkView, now: BondView | None, there: VLANView | None) -> Iterator[str]:
     device, vlan, tunnel = uplink.device, uplink.vlan, uplink.tunnel
     if vlan and vlan != there:
         yield f"ip link add link {vlan.parent} name {device} type vlan id {vlan.tag}"
     if uplink.bond:
         yield from bond_commands(device, uplink.bond, now)
-    if tunnel:
+    if tunnel and tunnel.protocol == "gre":
+        yield f"ovs-vsctl set bridge {bridge} external_ids:xenet-tunnel={device}"
+        for peer in tunnel.peers:
+            options = f"options:local_ip={tunnel.local} options:remote_ip={peer} options:key={tunnel.key}"
+            yield f"ovs-vsctl add-port {bridge} {device}-{peer} -- set interface {device}-{peer} type=gre {options}"
+    elif tunnel:
         yield f"ip link add {device} type vxlan id {tunnel.key} local {tunnel.local} dstport 4789"
         for peer in tunnel.peers:
             yield f"bridge fdb append 00:00:00:00:00:00 dev {device} dst {peer}"

@@ -1,5 +1,8 @@
 """What is said of an Open vSwitch bridge: other_config of the pool, the network and the PIF, of which the last one that says it counts; and the
-pool's IGMP snooping, on networks with a PIF. As on a XenServer."""
+pool's IGMP snooping, on networks with a PIF. As on a XenServer.
+
+But a tunnelled network's bridge does not snoop: to where ovs-vswitchd sends what was asked for it sends from one tunnel's port to another as
+well (ofproto-dpif-xlate.c heeds `protected` for what is known or flooded only), and a mesh would have loops."""
 
 from typing import Any
 
@@ -21,6 +24,6 @@ def vswitch_of(state: PoolState, network: Network, pif: PIF) -> dict[str, Any]:
     in_band = said.get("vswitch-disable-in-band", "")
     return {
         "fail_mode": "secure" if said.get("vswitch-controller-fail-mode") == "secure" else "",
-        "snooping": any(pool.igmp_snooping_enabled for pool in state.all(Pool)),
+        "snooping": any(pool.igmp_snooping_enabled for pool in state.all(Pool)) and not state.refs_where("tunnel", "access_PIF", pif.ref),
         "disable_in_band": in_band if in_band in ("true", "false") else "",
     }

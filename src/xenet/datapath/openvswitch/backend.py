@@ -30,6 +30,7 @@ from xenet.datapath.openvswitch.control import ask
 from xenet.datapath.openvswitch.daemons import WAIT
 from xenet.datapath.openvswitch.database import Database, Unreachable
 from xenet.datapath.openvswitch.fdb import parse_fdb
+from xenet.datapath.openvswitch.hubs import is_end
 from xenet.datapath.openvswitch.openflow import send_from
 from xenet.datapath.openvswitch.place import Place
 from xenet.datapath.openvswitch.ports import SwitchPorts
@@ -287,7 +288,7 @@ class OpenVSwitchDatapath:
         }
         batch.part(before, self._kernel.drain)
         layers, taken = self._layers(), self._board.taken()
-        if renewed := ports.renewed():
+        if renewed := (ports.renewed() | self._uplinks.take_fresh() & self._board.rows_of_ports()):
             batch.clear_away(self._database, self._board, renewed)
         self._touched |= batch.write(self._database, self._board, USERSPACE if self.place.userspace else KERNEL)
         self._kernel.drain()
@@ -368,6 +369,7 @@ class OpenVSwitchDatapath:
         """Also what is left of a bridge datapath on this host."""
         serving, table = self._board.ports(), self._kernel.table
         others = [link for link in table.links() if link.group == LIVE and link.kind in ("bridge", "bond", "vlan", "vxlan")]
+        others += [link for link in table.links() if is_end(link) and link.name not in self._board.taken()]
         return [link for link in table.remnants() if link.group != LIVE or link.name not in serving] + others
 
     def dismantle(self) -> None:
@@ -381,6 +383,7 @@ class OpenVSwitchDatapath:
                 self._kernel.run(remove_redirect(link.index), errno.ENOENT, errno.EINVAL)
                 self._uplinks.listen(link.index)
         self._uplinks.release(sorted(taken))
+        self._kernel.delete_together([link.index for link in self._kernel.table.links() if is_end(link)])
         if self.place.own:
             self.place.own.stop()
         self._kernel.drain()

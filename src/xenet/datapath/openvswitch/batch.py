@@ -13,6 +13,7 @@ from xenet.datapath.batch import TROUBLE, Refused, failure_of, runs
 from xenet.datapath.openvswitch.apply import apply
 from xenet.datapath.openvswitch.board import Board
 from xenet.datapath.openvswitch.database import Database
+from xenet.datapath.openvswitch.mesh import ends_of
 from xenet.datapath.openvswitch.specs import bridges_of
 from xenet.datapath.openvswitch.uplinks import nics_of
 from xenet.datapath.openvswitch.write import Writer
@@ -136,7 +137,7 @@ class Batch:
             case s.CreateSwitch():
                 return {step.switch.bridge}
             case s.AttachUplink():
-                return {step.bridge, step.uplink.device}
+                return {step.bridge, step.uplink.device, *ends_of(step.uplink)}
             case s.CreatePort() | s.SetPort():
                 return {step.port.device}
         return set()
@@ -144,6 +145,6 @@ class Batch:
     def _read_back(self, errors: Mapping[str, str]) -> None:
         """Where ovs-vswitchd could not have a device."""
         for step in self.left() if errors else ():
-            names = set(nics_of(step.uplink)) if isinstance(step, s.AttachUplink) else self._names(step)
+            names = {*nics_of(step.uplink), *ends_of(step.uplink)} if isinstance(step, s.AttachUplink) else self._names(step)
             if broken := names & errors.keys():
                 self.fail([failure_of(step, Refused(f"ovs-vswitchd: {errors[broken.pop()]}"))])

@@ -11,13 +11,15 @@ from typing import Any
 import msgspec
 
 from xenet.datapath.kernel import Kernel
-from xenet.datapath.links import Link
 from xenet.datapath.mark import is_switch, port_view
 from xenet.datapath.openvswitch.database import Database
+from xenet.datapath.openvswitch.hubs import is_whole
 from xenet.datapath.openvswitch.locks import FlowLocks
+from xenet.datapath.openvswitch.mesh import far_of
 from xenet.datapath.openvswitch.monitor import FlowMonitor
 from xenet.datapath.openvswitch.read import has_part_of_ours, is_ours, read_bridge
-from xenet.datapath.openvswitch.specs import UPLINK, VIF, Bridge, switches_of
+from xenet.datapath.openvswitch.rows import UPLINK, VIF, Bridge
+from xenet.datapath.openvswitch.specs import USERSPACE, switches_of
 from xenet.plan.view import LockView, PortView, Settings, SwitchView, UplinkView, same_device
 
 replace = msgspec.structs.replace
@@ -94,7 +96,7 @@ class Board:
         for name, switch in self._asked.items():
             devices = {name, *switch.ports}
             if switch.uplink:
-                devices |= {switch.uplink.device, *(switch.uplink.bond.slaves if switch.uplink.bond else ())}
+                devices |= {switch.uplink.device, far_of(switch.uplink.device), *(switch.uplink.bond.slaves if switch.uplink.bond else ())}
             for device in devices:
                 self._users.setdefault(device, set()).add(name)
 
@@ -168,6 +170,10 @@ class Board:
             return set()
         return {port for name in self._asked if self.home(name)[0] in homes for port, view in self._view(name).ports.items() if not view.moving}
 
+    def rows_of_ports(self) -> set[str]:
+        """The names of all ports of our bridges."""
+        return {name for bridge in self._bridges.values() for name in bridge.ports}
+
     def taken(self) -> set[str]:
         """Devices that our switches lead out by."""
         return {
@@ -203,7 +209,7 @@ class Board:
         link = table.link(asked.bridge)
         told = table.heeded(asked.bridge)
         ports = {name: port for name, wanted in asked.ports.items() if (port := self._port(wanted, told))}
-        uplink = self._uplink(asked.uplink, link, told) if asked.uplink else None
+        uplink = self._uplink(asked, asked.uplink, told) if asked.uplink else None
         if asked.foreign:
             return replace(asked, ports=ports)
         if link is None:
@@ -221,8 +227,15 @@ class Board:
             return None
         return self._kernel.table.held(link.index, port, told.get(port.device))
 
-    def _uplink(self, asked: UplinkView, local: Link | None, told: Told) -> UplinkView | None:
-        """A VLAN has no device of its own here but the local one; a bond has none at all: its slaves are."""
+    def _uplink(self, switch: SwitchView, asked: UplinkView, told: Told) -> UplinkView | None:
+        """A VLAN has no device of its own here but the local one; a bond and a tunnel have none at all: a bond's slaves are, and a tunnel has
+        the MTU of its switch. What drivers shall do is nothing to a tunnel."""
+        local = self._kernel.table.link(switch.bridge)
+        if asked.tunnel:
+            if self._bridges[switch.bridge].datapath == USERSPACE and not is_whole(self._kernel.table, asked.device):
+                return None
+            ethtool = {asked.device: told[asked.device]} if asked.device in told else {}
+            return replace(asked, mtu=local.mtu if local else 0, ethtool=ethtool)
         if asked.vlan:
             return replace(asked, mtu=local.mtu if local else 0) if asked.vlan.parent else None
         names = asked.bond.slaves if asked.bond else (asked.device,)

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from xenet.datapath.openvswitch.specs import MIRROR, NETWORK, VIF, Bridge, Interface, Mirror, Port
+from xenet.datapath.openvswitch.rows import MIRROR, NETWORK, VIF, Bridge, Interface, Mirror, Port
 
 
 def read_bridge(row: Any) -> Bridge:
@@ -33,6 +33,7 @@ def read_port(row: Any) -> Port:
         _first(row.lacp, ""),
         row.bond_updelay,
         row.bond_downdelay,
+        row.protected,
     )
 
 
@@ -45,7 +46,7 @@ def read_mirror(row: Any) -> Mirror:
 
 def read_interface(row: Any) -> Interface:
     mtu, mac = _first(row.mtu_request, 0), _first(row.mac, "")
-    return Interface(row.name, row.type, mtu, mac, dict(row.external_ids), dict(row.other_config))
+    return Interface(row.name, row.type, mtu, mac, dict(row.external_ids), dict(row.other_config), dict(row.options))
 
 
 def _first(values: Any, default: Any) -> Any:

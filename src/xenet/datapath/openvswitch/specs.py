@@ -11,76 +11,17 @@ from typing import Any, Literal
 
 import msgspec
 
+from xenet.datapath.openvswitch.mesh import hub_of, hub_row, seen_tunnel, tunnel_mark, tunnel_ports
+from xenet.datapath.openvswitch.rows import BOND, HUB, LOCK, MIRROR, NETWORK, UPLINK, VIF, Bridge, Interface, Mirror, Port
 from xenet.model.guests import GuestKind
 from xenet.plan.view import BondView, LockView, MirrorView, PortView, SwitchView, UplinkView, VLANView
 
-NETWORK, UPLINK, VIF, BOND, LOCK, MIRROR = "xenet-network", "xenet-uplink", "xenet-vif", "xenet-bond", "xenet-lock", "xenet-mirror"
-"""Our keys: of a bridge or fake bridge, the network's uuid; of what leads out, the device's name; of a port, the VIF's uuid; what a bond was
-asked for, what a port is locked to; of a mirror, the switch that it belongs to."""
 UNHEARD, FLOOD, REPORTS = "mcast-snooping-disable-flood-unregistered", "mcast-snooping-flood", "mcast-snooping-flood-reports"
 """Of a bridge that snoops: what nobody has asked for goes nowhere. Of a port of it: all multicast goes there; what guests ask for, too."""
 USERSPACE, KERNEL = "netdev", "system"
 """Datapath types. In the first one, the way of a port's frames to a queue is another (see `legs`)."""
 _IN_BAND: dict[str, Literal["", "true", "false"]] = {"true": "true", "false": "false"}
 _DEVICE = re.compile(r"(vif|tap)\d+\.(\d+)\Z")
-
-
-class Interface(msgspec.Struct, frozen=True):
-    """A row of the table Interface. 0 and "" leave a column empty."""
-
-    name: str
-    type: str = ""
-    mtu: int = 0
-    mac: str = ""
-    external: Mapping[str, str] = {}
-    other: Mapping[str, str] = {}
-
-
-class Port(msgspec.Struct, frozen=True):
-    """A row of the table Port, with its interfaces: several make a bond."""
-
-    name: str
-    interfaces: tuple[Interface, ...]
-    tag: int = -1
-    fake: bool = False
-    trunks: tuple[int, ...] = ()
-    """The VLANs that pass, 0 for frames without a tag; none named: all."""
-    external: Mapping[str, str] = {}
-    other: Mapping[str, str] = {}
-    bond_mode: str = ""
-    lacp: str = ""
-    updelay: int = 0
-    downdelay: int = 0
-
-
-class Mirror(msgspec.Struct, frozen=True):
-    """A row of the table Mirror: copies of what the ports named send and get, to the port `output`, which is for that alone then."""
-
-    output: str = ""
-    everything: bool = False
-    sent: tuple[str, ...] = ()
-    heard: tuple[str, ...] = ()
-    vlans: tuple[int, ...] = ()
-    """Of these alone, 0 for frames without a tag; none named: of all."""
-    elsewhere: bool = False
-    """Observed: the copies go to a VLAN as well."""
-    external: Mapping[str, str] = {}
-
-
-class Bridge(msgspec.Struct, frozen=True):
-    """A row of the table Bridge, with its ports by name."""
-
-    name: str
-    ports: Mapping[str, Port] = {}
-    external: Mapping[str, str] = {}
-    other: Mapping[str, str] = {}
-    datapath: str = ""
-    fail_mode: str = ""
-    snooping: bool = False
-    mirrors: Mapping[str, Mirror] = {}
-    """Those that carry our mark, by name."""
-    foreign: bool = False
-    """An administrator's: of all this nothing is ours but the ports of VIFs."""
 
 
 # --- from switches to rows -------------------------------------------------------------------------
@@ -98,7 +39,10 @@ def bridges_of(switches: Mapping[str, SwitchView], datapath: str) -> dict[str, B
             ports = {**found[home].ports, **_fake(switches[name], switches[home], datapath == USERSPACE)}
             mirrors = {**found[home].mirrors, **_mirrors(switches[name], _tag(switches[name]))}
             found[home] = msgspec.structs.replace(found[home], ports={name: _apart(port) for name, port in ports.items()}, mirrors=mirrors)
-    return found | lodged
+    hubs = [
+        hub_row(found[name], switch.uplink) for name, switch in switches.items() if switch.uplink and switch.uplink.tunnel and datapath == USERSPACE
+    ]
+    return found | lodged | {hub.name: hub for hub in hubs}
 
 
 def _lodgings(switch: SwitchView, datapath: str) -> Bridge:
@@ -114,10 +58,13 @@ def _apart(port: Port) -> Port:
 def _bridge(switch: SwitchView, datapath: str) -> Bridge:
     local = Port(switch.bridge, (Interface(switch.bridge, "internal", switch.mtu),), other=_flooded(switch, FLOOD))
     ports = {local.name: local, **{name: _vif(port, switch.network, datapath == USERSPACE) for name, port in switch.ports.items()}}
-    if switch.uplink and not switch.uplink.vlan:
+    external = {NETWORK: switch.network, "xs-network-uuids": switch.network, "network-uuids": switch.network}
+    if switch.uplink and switch.uplink.tunnel:
+        ports |= tunnel_ports(switch.uplink, switch.uplink.tunnel, datapath == USERSPACE)
+        external |= tunnel_mark(switch.uplink, switch.uplink.tunnel)
+    elif switch.uplink and not switch.uplink.vlan:
         uplink = _uplink(switch.uplink)
         ports[uplink.name] = msgspec.structs.replace(uplink, other={**uplink.other, **_flooded(switch, FLOOD, REPORTS)})
-    external = {NETWORK: switch.network, "xs-network-uuids": switch.network, "network-uuids": switch.network}
     other = {"mac-table-size": "10000", **({"hwaddr": switch.mac} if switch.mac else {})}
     if switch.disable_in_band:
         other["disable-in-band"] = switch.disable_in_band
@@ -213,14 +160,14 @@ def switches_of(bridges: Mapping[str, Bridge]) -> dict[str, SwitchView]:
         if bridge.foreign:
             if ports := _seen_ports(bridge, -1):
                 found[bridge.name] = SwitchView(bridge.name, "", ports=ports, foreign=True)
-        elif bridge.external.get(NETWORK):
-            found[bridge.name] = _switch(bridge)
+        elif bridge.external.get(NETWORK) and HUB not in bridge.external:
+            found[bridge.name] = _switch(bridge, bridges)
             fakes = [port for port in bridge.ports.values() if port.fake and port.external.get(NETWORK)]
             found |= {fake.name: _fake_switch(bridge, fake) for fake in fakes}
     return found
 
 
-def _switch(bridge: Bridge) -> SwitchView:
+def _switch(bridge: Bridge, bridges: Mapping[str, Bridge]) -> SwitchView:
     local = bridge.ports.get(bridge.name)
     uplink = next((port for port in bridge.ports.values() if port.external.get(UPLINK) and not port.fake), None)
     return SwitchView(
@@ -228,7 +175,7 @@ def _switch(bridge: Bridge) -> SwitchView:
         bridge.external[NETWORK],
         bridge.other.get("hwaddr", ""),
         local.interfaces[0].mtu if local else 0,
-        uplink=_seen_uplink(uplink) if uplink else None,
+        uplink=seen_tunnel(bridge, bridges.get(hub_of(bridge)), bridge.datapath == USERSPACE) or (_seen_uplink(uplink) if uplink else None),
         ports=_seen_ports(bridge, -1),
         fail_mode="secure" if bridge.fail_mode == "secure" else "",
         disable_in_band=_IN_BAND.get(bridge.other.get("disable-in-band", ""), ""),

@@ -14,6 +14,7 @@ from xenet.datapath.links import EUI64, Link, set_link
 from xenet.datapath.mark import is_ours
 from xenet.datapath.nics import foreign_master
 from xenet.datapath.openvswitch.board import Board
+from xenet.datapath.openvswitch.hubs import Hubs
 from xenet.datapath.tc import add_ingress, remove_ingress, remove_swallow, swallow
 from xenet.plan.steps import AttachUplink, DetachUplink
 from xenet.plan.view import UplinkView
@@ -25,8 +26,8 @@ _OVS = "ovs-system"
 
 
 def nics_of(uplink: UplinkView) -> tuple[str, ...]:
-    """The NICs that it needs for itself: none for a VLAN, which shares its carrier's."""
-    if uplink.vlan:
+    """The NICs that it needs for itself: none for a VLAN, which shares its carrier's, nor for a tunnel."""
+    if uplink.vlan or uplink.tunnel:
         return ()
     return uplink.bond.slaves if uplink.bond else (uplink.device,)
 
@@ -39,14 +40,37 @@ class Uplinks:
         self._board = board
         self._layer3 = Layer3(kernel)
         self._userspace = userspace
+        self._hubs = Hubs(kernel)
+        self._fresh: set[str] = set()
 
     def prepare(self, step: AttachUplink) -> None:
         """Its MTU, and no address by which the host would speak on the NIC itself."""
+        if step.uplink.tunnel:
+            self._clear_way(step.uplink.device)
+            if self._userspace:
+                self._make_pair(step.uplink)
         for name in nics_of(step.uplink):
             nic = self._free(name)
             if nic.mtu != step.uplink.mtu:  # many a driver resets its NIC for this
                 self._layer3.resize(nic, step.uplink.mtu)
             self._layer3.quieten(nic.index, step.uplink.mtu)
+
+    def _clear_way(self, device: str) -> None:
+        """What a bridge datapath left of a tunnel has its UDP port."""
+        link = self._kernel.table.link(device)
+        if link and is_ours(link) and link.kind != "veth":
+            self._kernel.delete_together([link.index])
+            self._kernel.drain()
+
+    def _make_pair(self, uplink: UplinkView) -> None:
+        made, ends = self._hubs.ensure(uplink)
+        self._fresh |= set(made)
+        self.silence(*ends)
+
+    def take_fresh(self) -> set[str]:
+        """The devices that were made since the last time."""
+        fresh, self._fresh = self._fresh, set()
+        return fresh
 
     def _free(self, name: str) -> Link:
         nic = self._kernel.table.link(name)

@@ -7,27 +7,13 @@ from collections.abc import Mapping
 from typing import Any
 
 from xenet.datapath.openvswitch.read import is_ours, read_port
-from xenet.datapath.openvswitch.specs import (
-    BOND,
-    FLOOD,
-    KERNEL,
-    LOCK,
-    MIRROR,
-    NETWORK,
-    REPORTS,
-    UNHEARD,
-    UPLINK,
-    VIF,
-    Bridge,
-    Interface,
-    Mirror,
-    Port,
-)
+from xenet.datapath.openvswitch.rows import BOND, HUB, LOCK, MIRROR, NETWORK, TUNNEL, UPLINK, VIF, Bridge, Interface, Mirror, Port
+from xenet.datapath.openvswitch.specs import FLOOD, KERNEL, REPORTS, UNHEARD
 
 _MARKS = frozenset({NETWORK, UPLINK, VIF, BOND})
 _KEYS = {
     "external_ids": _MARKS
-    | {LOCK}
+    | {LOCK, TUNNEL, HUB}
     | {f"{prefix}{key}" for prefix in ("", "fake-bridge-") for key in ("xs-network-uuids", "network-uuids")}
     | {"xs-vif-uuid", "xs-vm-uuid", "xs-network-uuid", "attached-mac", "iface-id", "vm-id", "iface-status"},
     "other_config": frozenset(
@@ -161,6 +147,8 @@ class Writer:
             row.trunks = list(want.trunks)
         if have is None and want.fake:
             row.fake_bridge = True
+        if want.protected and not (have and have.protected):
+            row.protected = True
         for column, before, after in (("bond_mode", have.bond_mode if have else "", want.bond_mode), ("lacp", have.lacp if have else "", want.lacp)):
             _set(row, have, column, before, after)
         for column, was, now in (
@@ -206,6 +194,8 @@ class Writer:
         if (have.mtu if have else 0) != want.mtu:
             row.mtu_request = [want.mtu] if want.mtu else []
         _set(row, have, "mac", have.mac if have else "", want.mac)
+        if want.options and (have is None or have.options != want.options):
+            row.options = dict(want.options)
         self._maps(row, have, want)
 
 
