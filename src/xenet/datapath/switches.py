@@ -22,7 +22,7 @@ from xenet.plan.steps import (
     SetSwitch,
     StepFailure,
 )
-from xenet.plan.view import Settings, SwitchView, UplinkView
+from xenet.plan.view import Settings, SwitchView, UplinkView, nics_of
 
 _ANY_MTU = 65535
 """A bridge follows the smallest MTU of its ports until its own is changed, and only a change to another value counts as one."""
@@ -118,15 +118,15 @@ class Switches:
     def attach(self, step: AttachUplink) -> None:
         """The bridge's alias names the NIC before the NIC joins: one that joined is never taken for an administrator's."""
         bridge, want = self._kernel.own(step.bridge), step.uplink
-        before = self._kernel.table.link(want.device)
-        bond = self._bonds.of(want.device) if before and before.carrier else None
+        linked = any(link.carrier for name in nics_of(want) if (link := self._kernel.table.link(name)))
+        bond = self._bonds.of(want.device)
         nic = self._device(want)
         if nic.mtu != want.mtu:  # many a driver resets its NIC for this
             self._layer3.resize(nic, want.mtu)
         self._layer3.quieten(nic.index, want.mtu)
         self._name_uplink(bridge, want.device)
         self._kernel.run(set_link(nic.index, master=bridge.index, up=want.up))
-        if bond and self._kernel.table.members(bond.index):  # which goes on with all that it carries, until it can go by this NIC
+        if linked and (want.bond or (bond and self._kernel.table.members(bond.index))):  # what is to go by it goes another way until then
             self._kernel.await_operation([nic.name], _LINK_WITHIN)
         self._tell(want.ethtool)
 

@@ -1,11 +1,11 @@
 """The way from the observed to the wanted: what is taken away first, so that names, NICs and addresses are free for what comes; a switch
-goes last, when the ports that move on have left it. So does a bond whose primary slave will carry a switch alone: the NIC leaves it while the
-others still work, and the addresses and ports have somewhere to go at once."""
+goes last, when the ports that move on have left it. Where a bond comes or goes, old and new overlap (`overlap`)."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import msgspec
 
+from xenet.plan.overlap import Pair, lets_go, overlaps
 from xenet.plan.steps import (
     AddAddress,
     AddRoute,
@@ -31,7 +31,6 @@ from xenet.plan.steps import (
 from xenet.plan.view import GuestView, HostView, MirrorView, PortView, SwitchView, UplinkView, nics_of, same_device
 
 TOLD = "what its driver shall do"
-Pair = tuple[SwitchView | None, SwitchView | None]
 
 
 def diff_host(wanted: HostView, observed: HostView, borrowed: Mapping[str, tuple[str, ...]] | None = None) -> list[Step]:
@@ -59,30 +58,41 @@ def diff_views(
     for want, have in pairs:
         steps += _take_away(want, have, moves)
     steps += _stop_guests(guests)
-    early, late = _one_by_one(pairs)
-    for want, have in early:
-        steps += _stand(want, have, borrowed)
-    for want, have in sorted(pairs, key=lambda pair: not _on_vlan(pair[1])):  # what stands on another goes before that one
-        steps += _take_down(want, have)
-        steps += _let_go(want, have) if have not in late else ()
-    steps += _start_guests(guests)
-    for want, have in sorted(pairs, key=lambda pair: _on_vlan(pair[0])):
-        if want is not None:
-            steps += _stand(want, have, borrowed) if not want.foreign and (want, have) not in early else ()
-            steps += _give(want, have) if not want.foreign else ()
-            steps += _put_in(want, have, moves)
-    for want, have in pairs:
-        steps += _let_go(want, have) if have in late else ()
+    steps += _change_over(pairs, borrowed, moves, list(_start_guests(guests)))
     steps += [_mirrored(want, want.mirrors, _kept(want, have)) for want, have in pairs if want and _mirrors_differ(want, have)]
     steps += [_delete(have) for want, have in pairs if want is None and have is not None and not have.foreign]
     return steps + list(_hand_over(pairs))
 
 
-def _one_by_one(pairs: Iterable[Pair]) -> tuple[list[tuple[SwitchView, SwitchView | None]], list[SwitchView]]:
-    """Switches that get the primary slave of a bond which is to go, to be made first, and those that have such a bond, to be let go last."""
-    bonds = {have.uplink.bond.primary: have for want, have in pairs if have and have.uplink and have.uplink.bond and _lets_go(want, have)}
-    early = [(want, have) for want, have in pairs if want and not want.foreign and want.uplink and want.uplink.device in bonds]
-    return early, [bonds[want.uplink.device] for want, _ in early if want.uplink]
+def _change_over(
+    pairs: Sequence[Pair], borrowed: Mapping[str, tuple[str, ...]], moves: Mapping[str, PortView], start: Sequence[Step]
+) -> Iterator[Step]:
+    """From what stands to what shall stand, the guests started in between. What stands on another goes before that one, and comes after it."""
+    laps = list(overlaps(pairs))
+    clear = [have for lap in laps for have in lap.clear]
+    last = [have for lap in laps for have in lap.last]
+    stands = {lap.stands.bridge: lap.stands for lap in laps}
+    down = sorted(pairs, key=lambda pair: not _on_vlan(pair[1]))
+    yield from _all_down([pair for pair in down if pair[1] in clear], last)
+    for want, have in pairs:
+        yield from _stand(stands[want.bridge], have, borrowed) if want and want.bridge in stands else ()
+    yield from _all_down([pair for pair in down if pair[1] not in clear], last)
+    yield from start
+    for want, have in sorted(pairs, key=lambda pair: _on_vlan(pair[0])):
+        if want is not None and not want.foreign:
+            yield from _stand(want, have, borrowed) if want.bridge not in stands else ()
+            yield from _give(want, have)
+        yield from _put_in(want, have, moves) if want else ()
+    for want, have in pairs:
+        yield from _let_go(want, have) if have in last else ()
+    for want, _ in pairs:
+        yield from _stand(want, stands[want.bridge], borrowed) if want and stands.get(want.bridge, want) != want else ()
+
+
+def _all_down(pairs: Iterable[Pair], last: Sequence[SwitchView]) -> Iterator[Step]:
+    for want, have in pairs:
+        yield from _take_down(want, have)
+        yield from _let_go(want, have) if have not in last else ()
 
 
 def _apart(want: SwitchView | None, have: SwitchView | None) -> list[Pair]:
@@ -137,15 +147,8 @@ def _take_down(want: SwitchView | None, have: SwitchView | None) -> Iterator[Ste
             )
 
 
-def _lets_go(want: SwitchView | None, have: SwitchView) -> bool:
-    """Of the uplink that it has."""
-    if have.uplink is None:
-        return False
-    return want is None or want.uplink is None or (want.uplink.device, want.uplink.vlan) != (have.uplink.device, have.uplink.vlan)
-
-
 def _let_go(want: SwitchView | None, have: SwitchView | None) -> Iterator[Step]:
-    if have and have.uplink and _lets_go(want, have):
+    if have and have.uplink and lets_go(want, have):
         device, made, slaves = have.uplink.device, have.uplink.made, have.uplink.bond.slaves if have.uplink.bond else ()
         yield DetachUplink(object=have.network, reason="its PIF is not plugged", bridge=have.bridge, device=device, made=made, slaves=slaves)
 
