@@ -1,4 +1,5 @@
-"""Rate limits on the bridge datapath: what arrives of UDP offered at twice the limit, what TCP makes of it, and how long its queue is.
+"""Rate limits on the bridge datapath and on Open vSwitch's, which is the userspace one where the kernel has not its module: what arrives of UDP
+offered at twice the limit, what TCP makes of it, and how long its queue is.
 
 One host, two namespace guests, the first of them limited. All rates are Ethernet bytes a second against the limit's; of TCP, what
 reaches the program, so 1,448 of each 1,514 bytes: 0.956 is all that there is. The bounds are for 10 s and the median of 5, as
@@ -11,9 +12,10 @@ import socket
 import subprocess
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
 from msgspec import structs
@@ -21,7 +23,12 @@ from msgspec import structs
 from bench.datapath import check, still
 from bench.harness import Row, at_most, median
 from tests.netns import Namespace, namespaces
+from xenet.datapath.base import Datapath, SocketIn
 from xenet.datapath.bridge import BridgeDatapath
+from xenet.datapath.openvswitch.backend import OpenVSwitchDatapath
+from xenet.datapath.openvswitch.daemons import Daemons
+from xenet.datapath.openvswitch.place import Place
+from xenet.datapath.openvswitch.userspace import kernel_has_module
 from xenet.plan.steps import CreatePort, CreateSwitch, SetPort
 from xenet.plan.view import PortView, SwitchView
 
@@ -44,7 +51,7 @@ TARGET = "10.0.0.2"
 class Site(NamedTuple):
     """A host's datapath, its namespace, and the guests'."""
 
-    datapath: BridgeDatapath
+    datapath: Datapath
     host: Namespace
     sender: Namespace
     receiver: Namespace
@@ -131,17 +138,17 @@ def tcp(site: Site, rate: int, control: str) -> Transfer:
     return Transfer(said["sum_received"]["bits_per_second"] / 8 / rate, said["streams"][0]["sender"]["max_rtt"] / 1000)
 
 
-def at_a_rate(site: Site, kbps: int, controls: Sequence[str]) -> Iterator[Row]:
+def at_a_rate(site: Site, kbps: int, controls: Sequence[str], prefix: str) -> Iterator[Row]:
     rate, many = site.limit(kbps), MANY if kbps > FAST else 1
     found = [udp(site, rate, many) for _ in range(ROUNDS)]
     note = f"{NOTE}; offered {median([offered for _, offered in found]):.2f}: " + listed([arrived for arrived, _ in found])
-    yield within(f"UDP offered at twice {kbps:,} kB/s", median([arrived for arrived, _ in found]), 0.98, 1.02, note)
+    yield within(f"{prefix}UDP offered at twice {kbps:,} kB/s", median([arrived for arrived, _ in found]), 0.98, 1.02, note)
     for control in controls:
         runs = [tcp(site, rate, control) for _ in range(ROUNDS)]
         rates = [run.rate for run in runs]
-        yield within(f"TCP ({control}) at {kbps:,} kB/s", median(rates), 0.93, 1.0, f"{NOTE}: {listed(rates)}")
+        yield within(f"{prefix}TCP ({control}) at {kbps:,} kB/s", median(rates), 0.93, 1.0, f"{NOTE}: {listed(rates)}")
         longest = max(run.round_trip for run in runs)
-        name = f"its longest round trip ({control}) at {kbps:,} kB/s"
+        name = f"{prefix}its longest round trip ({control}) at {kbps:,} kB/s"
         yield at_most(name, longest, 100, "ms") if kbps >= RATES[1] else Row(name, longest, "ms")
 
 
@@ -154,15 +161,28 @@ def listed(values: Sequence[float]) -> str:
 
 
 def run() -> Iterator[Row]:
-    with namespaces(3) as (host, *guests):
+    yield from on("", lambda netns_of, folder: BridgeDatapath(netns_of))
+    yield from on("openvswitch: ", switched)
+
+
+def switched(netns_of: SocketIn, folder: Path) -> Datapath:
+    daemons = Daemons(folder / "openvswitch")
+    return OpenVSwitchDatapath(netns_of, Place(daemons.socket, daemons, not kernel_has_module()))
+
+
+def on(prefix: str, made: Callable[[SocketIn, Path], Datapath]) -> Iterator[Row]:
+    with TemporaryDirectory() as folder, namespaces(3) as (host, *guests):
         for guest in guests:
             guest(still)
-        datapath = host(BridgeDatapath, lambda vm: guests[int(vm)].dup())
+        datapath = host(made, lambda vm: guests[int(vm)].dup(), Path(folder))
         steps = [CreatePort(object=view.vif, bridge="xapi0", port=view) for view in (PORT, OTHER)]
         check(host(datapath.do, [CreateSwitch(object="net", switch=SwitchView("xapi0", "net")), *steps]))
         for number, guest in enumerate(guests, 1):
             guest.ip("address", "add", f"10.0.0.{number}/24", "dev", "eth0")
         there = Path("/proc/sys/net/ipv4/tcp_available_congestion_control").read_text().split()
-        for kbps in RATES:
-            yield from at_a_rate(Site(datapath, host, *guests), kbps, [control for control in ("cubic", "bbr") if control in there])
-        datapath.close()
+        try:
+            for kbps in RATES:
+                yield from at_a_rate(Site(datapath, host, *guests), kbps, [control for control in ("cubic", "bbr") if control in there], prefix)
+        finally:
+            datapath.dismantle()
+            datapath.close()
