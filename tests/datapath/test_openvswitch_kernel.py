@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import socket
 import subprocess
 import time
 from collections.abc import Iterator
@@ -110,6 +111,20 @@ def test_tcp_passes_with_the_offloads_that_guests_have(host):
     finally:
         server.kill()
         server.wait()
+
+
+def test_large_datagrams_that_a_guest_leaves_to_its_nic_come_through(host):
+    """UDP_SEGMENT (103), as QUIC sends: the userspace datapath would drop them whole."""
+    for rate in (0, 10_000_000):
+        host.reach(switch(0, structs.replace(port(1), rate=rate), port(2)))
+        if not rate:
+            addresses(host)
+        assert ping(host.guests[0], "10.0.0.2")
+        with host.guests[0](socket.socket, socket.AF_INET, socket.SOCK_DGRAM) as sock, capture(host.guests[1], "eth0") as heard:
+            sock.setsockopt(socket.SOL_UDP, 103, 1000)
+            sock.sendto(b"cut" * 1000, ("10.0.0.2", 9))
+            time.sleep(0.2)
+        assert sum(len(frame) == 1042 and b"cut" in frame for frame in heard) == 3
 
 
 def test_fail_mode_and_in_band_are_the_bridges(host):

@@ -16,9 +16,9 @@ GENERIC = 16
 """The protocol NETLINK_GENERIC."""
 _CONTROL, _GETFAMILY, _FAMILY_ID, _FAMILY_NAME = 16, 3, 1, 2
 _STRSET_GET, _LINKMODES_GET, _LINKMODES_SET, _FEATURES_GET, _FEATURES_SET = 1, 4, 5, 11, 12
-_HEADER, _DEV_INDEX, _FLAGS, _COMPACT, _OMIT_REPLY = 1, 1, 3, 1, 2
+_HEADER, _DEV_INDEX, _DEV_NAME, _FLAGS, _COMPACT, _OMIT_REPLY = 1, 1, 2, 3, 1, 2
 _HW, _WANTED, _ACTIVE, _NOCHANGE = 2, 3, 4, 5
-_BITS_SIZE, _BITS_VALUE, _BITS_MASK = 2, 4, 5
+_BITS_SIZE, _BITS, _BITS_VALUE, _BITS_MASK, _BIT, _BIT_NAME = 2, 3, 4, 5, 1, 2
 _AUTONEG, _OURS, _SPEED, _DUPLEX = 2, 3, 5, 6
 _STRINGSETS, _STRINGSET, _SET_ID, _STRINGS, _STRING_INDEX, _STRING_VALUE, _FEATURES = 2, 1, 1, 3, 1, 2, 4
 _NESTED = 0x8000
@@ -97,6 +97,14 @@ def set_features(family: int, index: int, on: int, off: int, size: int) -> Reque
     """Want the features of these bits on and off; `size` is how many the kernel has."""
     wanted = attr(_WANTED | _NESTED, _bitset(on, on | off, size))
     return Request(family, 0, _GENL.pack(_FEATURES_SET, 1, 0) + _header(index, _COMPACT | _OMIT_REPLY) + wanted)
+
+
+def turn_off(family: int, name: str, feature: str) -> Request:
+    """One feature, by the kernel's own name for it, of the device of this name. EINVAL or EOPNOTSUPP where there is no such feature."""
+    bit = attr(_BIT | _NESTED, text(_BIT_NAME, feature))
+    header = attr(_HEADER | _NESTED, text(_DEV_NAME, name) + u32(_FLAGS, _OMIT_REPLY))
+    wanted = attr(_WANTED | _NESTED, attr(_BITS | _NESTED, bit))
+    return Request(family, 0, _GENL.pack(_FEATURES_SET, 1, 0) + header + wanted)
 
 
 def get_link_modes(family: int, index: int) -> Request:

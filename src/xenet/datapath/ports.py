@@ -132,7 +132,7 @@ class Ports:
         guest = self._guests.socket(view.vm)
         if guest is None:
             raise Refused(f"VM {view.vm} does not run here")
-        end = GuestEnd(None, _guest_name(view), view.mac, view.mtu, not view.moving)
+        end = GuestEnd(None, guest_name(view), view.mac, view.mtu, not view.moving)
         (refusal,) = self._kernel.do([create_veth(view.device, HOST_MAC, view.mtu, LIVE, end, self._kernel.netns)], guest)
         if refusal:
             raise refusal
@@ -211,13 +211,13 @@ class Ports:
         if here and not is_remnant(here):
             raise Refused(f"{here.name} exists already")
         if (there and not is_remnant(there)) or not (here or there):
-            raise Refused(f"the guest's {_guest_name(port.port)} exists already")
+            raise Refused(f"the guest's {guest_name(port.port)} exists already")
         return {link.index for link in (here, there) if link}
 
     def _behind(self, port: Making) -> Link | None:
         """The host's end of what holds the name on the guest's side."""
         guest = self._guests.socket(port.port.vm)
-        message = guest.get(get_link(_guest_name(port.port))) if guest else None
+        message = guest.get(get_link(guest_name(port.port))) if guest else None
         return self._kernel.ask(parse_link(message).peer) if message else None
 
     def _discard(self, devices: Sequence[str]) -> None:
@@ -293,7 +293,7 @@ class Ports:
                     guest.run(set_link(link.peer, up=False))
 
 
-def _guest_name(port: PortView) -> str:
+def guest_name(port: PortView) -> str:
     """The guest's end, as it is born. One that moves in gets its place at the switch-over; until then it is called like the host's."""
     return port.device if port.moving else f"eth{port.index}"
 

@@ -12,9 +12,11 @@ from xenet.datapath.openvswitch.board import Board
 from xenet.datapath.openvswitch.control import ask
 from xenet.datapath.openvswitch.legs import Legs
 from xenet.datapath.openvswitch.place import Place
+from xenet.datapath.openvswitch.segments import cut_datagrams
 from xenet.datapath.openvswitch.uplinks import Uplinks
-from xenet.datapath.ports import Making, Ports
+from xenet.datapath.ports import Making, Ports, guest_name
 from xenet.plan.steps import CreatePort, SetPort, StepFailure
+from xenet.plan.view import PortView
 
 
 class SwitchPorts(Ports):
@@ -88,11 +90,13 @@ class SwitchPorts(Ports):
 
     def finish(self, steps: Sequence[CreatePort]) -> list[StepFailure]:
         strays = [step for step in steps if step.port.device not in self._begun]
+        self._cut_datagrams([step.port for step in strays])
         failures = self.move([SetPort(object=step.object, bridge=step.bridge, port=step.port) for step in strays])
         self._hear_of_down(strays)
         for chunk in self._chunks([step for step in steps if step.port.device in self._begun]):
             ports = [self._begun.pop(step.port.device) for step in chunk]
             self._silence([port.port.device for port in ports])
+            self._cut_datagrams([port.port for port in ports])
             failures += self._finish(ports)
             self._hear_of_down(chunk)
         return failures
@@ -109,9 +113,15 @@ class SwitchPorts(Ports):
 
     def settle(self, steps: Sequence[SetPort]) -> list[StepFailure]:
         self._silence([step.port.device for step in steps])
+        self._cut_datagrams([step.port for step in steps])
         failures = self.move(steps)
         self._hear_of_down(steps)
         return failures
+
+    def _cut_datagrams(self, ports: Sequence[PortView]) -> None:
+        """One that was moved has its place at the guest, one that is new what it was born with."""
+        if self._userspace:
+            cut_datagrams(self._guests, [(port, guest_name(port)) for port in ports])
 
     def _silence(self, devices: Sequence[str]) -> None:
         """As a NIC is heard by the host's own stack, so is the host's end of a VIF."""
