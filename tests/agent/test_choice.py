@@ -1,9 +1,15 @@
 """`auto`: the bridge where the kernel has what the pool needs, else Open vSwitch, with the reason."""
 
+import os
+from contextlib import closing
+from pathlib import Path
+
 import pytest
 
+from tests.plan.pools import HERE, Words, pool
 from xenet.agent import backend
-from xenet.agent.backend import choose
+from xenet.agent.backend import Backend, choose
+from xenet.agent.replica import Replica
 from xenet.datapath.openvswitch import programs
 
 
@@ -32,3 +38,61 @@ def test_without_open_vswitch_the_bridge_and_both_reasons(monkeypatch: pytest.Mo
 
     monkeypatch.setattr(programs, "find_programs", missing)
     assert choose(("VLANs",)) == ("bridge", f"no VLANs here; {programs.LACKING}")
+
+
+class Plane:
+    """A datapath that can be opened, watched, taken down."""
+
+    def __init__(self) -> None:
+        self.left, self.right = os.pipe()
+        self.down = False
+
+    def fileno(self) -> int:
+        return self.left
+
+    def dismantle(self) -> None:
+        self.down = True
+
+    def observe(self) -> None: ...
+
+    def close(self) -> None:
+        os.close(self.left)
+        os.close(self.right)
+
+
+def started(folder: Path, monkeypatch: pytest.MonkeyPatch, option: str = "auto") -> Backend:
+    monkeypatch.setattr(Backend, "_open", lambda self, name: Plane())
+    return Backend(folder, option, lambda vm: None, True)
+
+
+def told(words: Words) -> Replica:
+    replica = Replica()
+    replica.state, replica.host = pool({"networks": {"lan": {}, "dmz": {}}, **words}), HERE
+    return replica
+
+
+VLAN: Words = {"pifs": {"eth0": {"network": "lan"}}, "vlans": {"eth0.7": {"network": "dmz"}}}
+
+
+def test_at_its_first_start_a_host_learns_of_the_pool_what_it_needs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    lacking(monkeypatch, VLANs="no VLANs here")
+    monkeypatch.setattr(programs, "find_programs", lambda: None)
+    with closing(started(tmp_path, monkeypatch)) as made:
+        assert made.name == "bridge"
+        assert made.follow(told(VLAN)), "the server is to be told"
+        assert made.name == "openvswitch"
+        assert not made.follow(told(VLAN))
+    with closing(started(tmp_path, monkeypatch)) as made:
+        assert made.name == "openvswitch", "a restart knows it"
+
+
+def test_later_it_stays_what_it_is_while_it_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    lacking(monkeypatch, VLANs="no VLANs here")
+    monkeypatch.setattr(programs, "find_programs", lambda: None)
+    for option in ("auto", "bridge"):
+        folder = tmp_path / option
+        folder.mkdir()
+        with closing(started(folder, monkeypatch, option)) as made:
+            assert not made.follow(told({})) if option == "auto" else True
+            assert not made.follow(told(VLAN))
+            assert made.name == "bridge"

@@ -64,6 +64,8 @@ class Backend:
         self._folder = state / "openvswitch"
         self._netns_of = netns_of
         self._in_namespace = in_namespace
+        self._first = option == "auto" and not self._file.exists()
+        """Nothing is known yet of what the pool needs, and nothing is in use."""
         self._noted = msgspec.json.decode(self._file.read_bytes(), type=Noted) if self._file.exists() else Noted()
         self.failures: dict[str, str] = {}
         """The host's uuid -> why it has not the data plane that it shall have."""
@@ -114,24 +116,38 @@ class Backend:
 
     # --- what the pool says ------------------------------------------------------------------------
 
-    def follow(self, replica: Replica) -> None:
-        """Be what the pool wants; where that cannot be, say why and stay as it is."""
+    def follow(self, replica: Replica) -> bool:
+        """Be what the pool wants; where that cannot be, say why and stay as it is. True where the server has to be told anew which one it is."""
         facts = replica.state.find(HostFacts, replica.host)
         wanted = facts.backend if facts else ""
+        chose = self._first and not wanted and self._choose_again(replica)
+        self._first = False
         if wanted and wanted != self.name:
-            self._change(wanted, replica)
-        elif self.failures:
+            self._change(wanted, replica, msgspec.structs.replace(self._noted, chosen=wanted))
+        elif self.failures and not chose:
             self.failures.clear()
         self._note(msgspec.structs.replace(self._noted, needs=needs_of(replica)))
+        return chose
 
-    def _change(self, name: str, replica: Replica) -> None:
+    def _choose_again(self, replica: Replica) -> bool:
+        """At a host's very first start `auto` knows what the pool needs only now, before the first switch is made."""
+        needs = needs_of(replica)
+        name, why = choose(needs)
+        if name == self.name:
+            return False
+        log.warning("datapath %s: %s", name, why)
+        self._change(name, replica, msgspec.structs.replace(self._noted, needs=needs))
+        return self.name == name
+
+    def _change(self, name: str, replica: Replica, noted: Noted) -> None:
+        """`noted` is what leads to the new one at a restart."""
         try:
             fresh = self._open(name)
         except OSError as error:
             self.failures[replica.host.removeprefix(PREFIX)] = error.strerror or str(error)
             return
         self.failures.clear()
-        self._note(msgspec.structs.replace(self._noted, chosen=name))  # a kill from here on ends with the new one
+        self._note(noted)  # a kill from here on ends with the new one
         self._epoll.unregister(self._datapath.fileno())
         self._datapath.dismantle()
         self._datapath.close()

@@ -70,7 +70,7 @@ class Loop:
         keeper: Keeper,
         link: str,
         hello: Callable[[tuple[NIC, ...]], Hello],
-        heard: Callable[[Replica], None] = lambda replica: None,
+        heard: Callable[[Replica], bool | None] = lambda replica: None,
         state: Path | None = None,
         answers: Answers | None = None,
         moves: Moves | None = None,
@@ -177,8 +177,8 @@ class Loop:
     def _turn(self, batch: list[Item]) -> None:
         """Take all that has come, act once, report; what nobody waits for comes last."""
         began, told = time.time_ns(), [self._take(item) for item in batch]
-        if any(told):
-            self.heard(self.keeper.replica)
+        if any(told) and self.heard(self.keeper.replica):
+            self._leave()
         steps = self.keeper.converge()
         self._plan_ahead(steps)
         follow_links(self.keeper.datapath, self._announce)
@@ -227,9 +227,7 @@ class Loop:
             self.keeper.replica.take(message)
         except OutOfStep as error:
             log.warning("asking the server for all of it again: %s", error)
-            if self._channel:
-                self._channel.close()
-            self._channel = None
+            self._leave()
             return False
         for text in complaints(self.keeper.replica.state, self.keeper.replica.host, message.edits):
             log.warning("%s", text)
@@ -240,6 +238,12 @@ class Loop:
             self.keeper.start_over()
             self._after(Wake.REAP, REAP_AFTER)  # what a killed agent left
         return True
+
+    def _leave(self) -> None:
+        """The next connection begins with a word of what this host is, and a snapshot."""
+        if self._channel:
+            self._channel.close()
+        self._channel = None
 
     def _open_door(self, told: bool) -> None:
         """Have the API answer on the management address, now that it is there and the guard has no doubt."""

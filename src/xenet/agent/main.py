@@ -148,12 +148,13 @@ async def serve(settings: Settings, replica: Replica, datapath: Datapath, guests
     answers, tell = (None, None) if settings.datapath == "fake" else (gateway_answers, Voice().announce)
     notes = (HandsOff(settings.state / "hands-off.json").note, ResolvConf(settings.state / "resolv.conf", settings.resolv_conf).follow)
 
-    def heard(replica: Replica) -> None:
+    def heard(replica: Replica) -> bool:
+        anew = backend.follow(replica) if backend else False
         if backend:
-            backend.follow(replica)
             keeper.standing = backend.failures
         for note_it in notes:
             note_it(replica)
+        return anew
 
     loop = Loop(keeper, settings.link, hello, heard, settings.state, answers, moves, tell, learner)
     running = asyncio.create_task(loop.run())
