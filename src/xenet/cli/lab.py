@@ -11,8 +11,6 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import click
 
 if TYPE_CHECKING:
-    from xenet.lab.operate import Pings
-    from xenet.lab.picture import Picture
     from xenet.lab.run import Run
     from xenet.lab.topology import Lab
 
@@ -169,6 +167,7 @@ def status(as_json: bool, run: "Run") -> None:
 
     Example: xenet lab status
     """
+    from xenet.cli.lab_show import show_status
     from xenet.lab.graph import draw
     from xenet.lab.operate import ensure_addresses
     from xenet.lab.picture import observe
@@ -181,29 +180,6 @@ def status(as_json: bool, run: "Run") -> None:
         show_status(picture)
 
 
-def show_status(picture: "Picture") -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    console = Console()
-    console.print(f"lab [bold]{picture.name}[/]  {picture.url}{'' if picture.server else '  [red]the server is gone[/]'}")
-    table = Table("host", "bridge", "address", "NICs", "guests")
-    for host in picture.hosts:
-        name = host.name if host.agent else f"{host.name} (no agent)"
-        for bridge in host.bridges:
-            guests = ", ".join(" ".join(filter(None, (port.guest, port.device, port.address))) for port in bridge.ports)
-            table.add_row(name, bridge.name, bridge.address, ", ".join(bridge.nics), guests)
-            name = ""
-        if host.guests:
-            table.add_row(name, "", "", "", ", ".join(host.guests))
-    console.print(table)
-    for machine in picture.machines:
-        console.print(f"{machine.name}  {machine.address}")
-    for cable in picture.cables:
-        if not cable.plugged:
-            console.print(f"[red]cable pulled:[/] {cable.owner}/{cable.nic} - {cable.switch}")
-
-
 @lab.command("ping-all")
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
 @named
@@ -214,39 +190,14 @@ def ping_all(as_json: bool, run: "Run") -> None:
     """
     import msgspec
 
-    pings = _ping_with_progress(run)
+    from xenet.cli.lab_show import ping_with_progress, show_pings
+
+    pings = ping_with_progress(run)
     if as_json:
         click.echo(msgspec.json.encode(pings))
     else:
         show_pings(pings)
     sys.exit(0 if pings.received == pings.sent else 1)
-
-
-def _ping_with_progress(run: "Run") -> "Pings":
-    from rich.console import Console
-    from rich.progress import Progress
-
-    from xenet.lab import operate
-
-    who = operate.endpoints(run, run.lab())
-    with Progress(console=Console(stderr=True), transient=True) as progress:
-        bar = progress.add_task("pings", total=len(who) * (len(who) - 1))
-        return operate.ping_all(who, lambda: progress.advance(bar))
-
-
-def show_pings(pings: "Pings") -> None:
-    """A row for each source, a column for each target."""
-    from rich.console import Console
-    from rich.table import Table
-
-    names = list(dict.fromkeys(pair.source for pair in pings.pairs))
-    ok = {(pair.source, pair.target): pair.ok for pair in pings.pairs}
-    table = Table("from \\ to", *names)
-    for source in names:
-        table.add_row(source, *("" if source == target else "[green]✓[/]" if ok[source, target] else "[red]✗[/]" for target in names))
-    console = Console()
-    console.print(table)
-    console.print(f"{pings.received} of {pings.sent} got through")
 
 
 @lab.command()

@@ -64,7 +64,7 @@ class Advertisements:
         for address in addresses:
             if (address.scope == LINK and ":" in address.cidr) or (address.advertised and not (want and want.autoconf)):
                 self._kernel.run(remove_address(bridge.index, address.cidr), errno.EADDRNOTAVAIL)
-        for route in list(self._kernel.table.routes[bridge.index]):
+        for route in list(self._kernel.table.layer3.routes[bridge.index]):
             if route.advertised and not (want and want.router):
                 self._kernel.run(remove_route(bridge.index, route.view), errno.ESRCH)
         if want is None:

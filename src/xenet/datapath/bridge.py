@@ -115,7 +115,7 @@ class BridgeDatapath:
         return master.name if master else None
 
     def advertised(self, bridge: str) -> Lease:
-        return self._kernel.table.advertised(bridge)
+        return self._kernel.table.layer3.advertised(self._kernel.table.link(bridge))
 
     def fdb(self, bridge: str) -> list[FDBEntry]:
         """Empty where there is no such switch with a part of ours. Raises NetlinkError."""

@@ -45,7 +45,7 @@ class Layer3:
         """No link-local address on a NIC, now and later: a port has none of its own."""
         if (mode := self._kernel.no_link_local(mtu)) is not None:
             self._kernel.run(set_link(nic, addr_gen_mode=mode), errno.EAFNOSUPPORT)
-        own = [cidr for cidr, address in self._kernel.table.addresses[nic].items() if address.scope == LINK and ":" in cidr]
+        own = [cidr for cidr, address in self._kernel.table.layer3.addresses[nic].items() if address.scope == LINK and ":" in cidr]
         for cidr in own:
             self._kernel.run(remove_address(nic, cidr), errno.EADDRNOTAVAIL)
 

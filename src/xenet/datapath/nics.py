@@ -52,7 +52,7 @@ def _facts(table: Table, ioctl: socket.socket, link: Link) -> NIC:
         carrier=link.carrier and link.up,
         speed=speed,
         duplex=duplex,
-        addresses=tuple(sorted(cidr for cidr, address in table.addresses.get(link.index, {}).items() if address.scope == GLOBAL)),
+        addresses=tuple(sorted(cidr for cidr, address in table.layer3.addresses.get(link.index, {}).items() if address.scope == GLOBAL)),
         gateway=_gateway(table, link.index),
         vendor_id=_hex(path, "vendor"),
         device_id=_hex(path, "device"),
@@ -64,7 +64,7 @@ def _facts(table: Table, ioctl: socket.socket, link: Link) -> NIC:
 
 def _gateway(table: Table, index: int) -> str:
     """Of the default route through this device, IPv4 first, then the one with the lowest metric."""
-    routes = sorted(table.routes.get(index, ()), key=lambda route: (":" in route.view.gateway, route.metric))
+    routes = sorted(table.layer3.routes.get(index, ()), key=lambda route: (":" in route.view.gateway, route.metric))
     return next((route.view.gateway for route in routes if route.view.destination in _DEFAULTS), "")
 
 

@@ -1,4 +1,4 @@
-"""What is known of a host's devices, addresses, routes and limits, kept from dumps and notifications; and the switches seen in it.
+"""What is known of a host's devices and limits (addresses and routes: `layer3_table`), kept from dumps and notifications, and the switches in it.
 
 A notification of a device is only laid aside; it is decoded when somebody looks, and only the last one of each device. A SwitchView
 is built anew only when its bridge, one of its ports, its addresses or its routes changed.
@@ -9,15 +9,16 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import msgspec
 
-from xenet.datapath.addresses import GLOBAL, Address, Route, parse_address, parse_route, replaces
+from xenet.datapath.addresses import Address, Route
+from xenet.datapath.layer3_table import ADDRESSES, ROUTES, Layer3Table
 from xenet.datapath.links import Link, link_index, parse_link
 from xenet.datapath.mark import is_ours, is_remnant, is_switch, limited_by, port_view, words
-from xenet.datapath.netlink import DELADDR, DELLINK, DELROUTE, NEWADDR, NEWLINK, NEWROUTE
+from xenet.datapath.netlink import DELLINK, NEWLINK
 from xenet.datapath.shaping import KINDS, Shaping
 from xenet.datapath.tc import bucket_for
 from xenet.datapath.uplinks import bond_links, is_bond, uplink_view
-from xenet.model.hidden import BondLinks, Lease
-from xenet.plan.view import LockView, MirrorView, PortView, RouteView, Settings, SwitchView
+from xenet.model.hidden import BondLinks
+from xenet.plan.view import LockView, MirrorView, PortView, Settings, SwitchView
 
 
 class Table:
@@ -52,9 +53,7 @@ class Table:
         self.shaping = Shaping()
         self.peers: dict[int, frozenset[str]] = {}
         """ifindex of a tunnel's device -> the addresses of its peers."""
-        self.addresses: defaultdict[int, dict[str, Address]] = defaultdict(dict)
-        """ifindex -> CIDR -> what is known of it."""
-        self.routes: defaultdict[int, set[Route]] = defaultdict(set)
+        self.layer3 = Layer3Table()
         self._pending: dict[int, bytes] = {}
         self._views: dict[int, SwitchView] = {}
         self._touched: set[str] = set()
@@ -75,63 +74,20 @@ class Table:
             self._put(index, None)
         for index, link in fresh.items():
             self._put(index, link)
-        self._load_layer3(addresses, routes)
+        for index in self.layer3.load(addresses, routes):
+            self._touch(index)
         self._reshaped |= self.shaping.load(qdiscs, filters)
-
-    def _load_layer3(self, addresses: Iterable[Address], routes: Iterable[Route]) -> None:
-        addressed, routed = self.addresses, self.routes
-        self.addresses, self.routes = defaultdict(dict), defaultdict(set)
-        for address in addresses:
-            self.addresses[address.index][address.cidr] = address
-        for route in routes:
-            self.routes[route.index].add(route)
-        for index in addressed.keys() | self.addresses.keys() | routed.keys() | self.routes.keys():
-            if addressed[index] != self.addresses[index] or routed[index] != self.routes[index]:
-                self._touch(index)
 
     def take(self, kind: int, message: bytes) -> None:
         """Take a notification."""
         if kind in (NEWLINK, DELLINK):
             if index := link_index(message):
                 self._pending[index] = message if kind == NEWLINK else b""
-        elif kind in (NEWADDR, DELADDR):
-            self._take_address(kind, message)
-        elif kind in (NEWROUTE, DELROUTE):
-            self._take_route(kind, message)
+        elif kind in ADDRESSES or kind in ROUTES:
+            for index in self.layer3.take(kind, message):
+                self._touch(index)
         elif kind in KINDS and (index := self.shaping.take(kind, message)):
             self._reshaped.add(index)
-
-    def _take_address(self, kind: int, message: bytes) -> None:
-        address = parse_address(message)
-        if address is None:
-            return
-        known = self.addresses[address.index]
-        if kind == DELADDR:
-            known.pop(address.cidr, None)
-        elif known.get(address.cidr) == address:
-            return
-        else:
-            known[address.cidr] = address
-        self._touch(address.index)
-
-    def _take_route(self, kind: int, message: bytes) -> None:
-        route = parse_route(message)
-        if route is None:
-            return
-        if kind == DELROUTE:
-            self.routes[route.index].discard(route)
-        else:
-            if replaces(message):
-                self._drop_routes(route.view.destination, route.metric)
-            self.routes[route.index].add(route)
-        self._touch(route.index)
-
-    def _drop_routes(self, destination: str, metric: int) -> None:
-        for index, routes in list(self.routes.items()):
-            gone = {route for route in routes if route.view.destination == destination and route.metric == metric}
-            if gone:
-                self.routes[index] = routes - gone
-                self._touch(index)
 
     def settle(self) -> None:
         """Decode what was laid aside."""
@@ -186,7 +142,7 @@ class Table:
             self._names[link.name] = index
             self._note(link)
         if link is None or not link.up:
-            self._drop_quiet_routes(index)
+            self.layer3.drop_quiet(index)
         self._touch(index, old)
 
     def _forget(self, old: Link) -> None:
@@ -217,11 +173,6 @@ class Table:
                 self._remnants.add(link.index)
         elif link.kind == "bridge":
             self._foreign.add(link.index)
-
-    def _drop_quiet_routes(self, index: int) -> None:
-        """The kernel drops the IPv4 routes of a device that goes down without a word."""
-        if routes := self.routes.get(index):
-            self.routes[index] = {route for route in routes if ":" in route.view.gateway}
 
     def _touch(self, index: int, old: Link | None = None) -> None:
         for link in (old, self._links.get(index)):
@@ -331,7 +282,7 @@ class Table:
         if link.index in self._foreign:
             return SwitchView(link.name, "", ports=ports, foreign=True)
         nic = self.link(said.get("uplink", ""))
-        addresses, routes = self.layer3_of(link)
+        addresses, routes = self.layer3.of(link)
         return SwitchView(
             bridge=link.name,
             network=said["network"],
@@ -346,25 +297,6 @@ class Table:
             ethtool=self.settings_of(link, asked.get(link.name, {})),
             mirrors=self.mirrors_of(link, members),
         )
-
-    def layer3_of(self, link: Link) -> tuple[tuple[str, ...], tuple[RouteView, ...]]:
-        """The addresses and routes of a switch's own device, as SwitchView has them."""
-        autoconf, router = (link.advertisements.autoconf, link.advertisements.router) if link.advertisements else (False, False)
-        addresses = sorted(address.cidr for address in self._global(link.index) if not (autoconf and address.advertised))
-        routes = sorted(route.view for route in self.routes.get(link.index, ()) if not (router and route.advertised))
-        return tuple(addresses), tuple(routes)
-
-    def _global(self, index: int) -> list[Address]:
-        return [address for address in self.addresses.get(index, {}).values() if address.scope == GLOBAL]
-
-    def advertised(self, bridge: str) -> Lease:
-        """What a bridge has by routers' advertisements; an address once it is sure that nobody else has it."""
-        link = self.link(bridge)
-        if link is None or link.advertisements is None:
-            return Lease()
-        addresses = sorted(address.cidr for address in self._global(link.index) if address.advertised and address.ready)
-        routers = sorted(route.view.gateway for route in self.routes.get(link.index, ()) if route.advertised and route.view.destination == "::/0")
-        return Lease(tuple(addresses), next(iter(routers), ""))
 
     def held(self, index: int, port: PortView, asked: Settings | None) -> PortView:
         """With the limit and the lock that hold its guest, and what its driver was told."""

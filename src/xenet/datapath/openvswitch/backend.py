@@ -227,7 +227,7 @@ class OpenVSwitchDatapath:
         return self._board.foreign(device) or (master.name if master else None)
 
     def advertised(self, bridge: str) -> Lease:
-        return self._kernel.table.advertised(bridge)
+        return self._kernel.table.layer3.advertised(self._kernel.table.link(bridge))
 
     def fdb(self, bridge: str) -> list[FDBEntry]:
         if bridge not in self._board.asked:
@@ -324,7 +324,7 @@ class OpenVSwitchDatapath:
     def _layers(self) -> Layers:
         table = self._kernel.table
         links = (table.link(name) for name in self._board.asked)
-        return {link.name: (link.index, *table.layer3_of(link)) for link in links if link and is_switch(link)}
+        return {link.name: (link.index, *table.layer3.of(link)) for link in links if link and is_switch(link)}
 
     def _restore(self, layers: Layers) -> None:
         """A switch that became another thing (its VLAN came, or its carrier changed) has a new device, without what was on the old one."""

@@ -214,7 +214,7 @@ class Board:
             return replace(asked, ports=ports)
         if link is None:
             return replace(asked, mac="", mtu=0, up=False, ports=ports, uplink=uplink)
-        addresses, routes = table.layer3_of(link)
+        addresses, routes = table.layer3.of(link)
         up, advertisements = is_switch(link) and link.up, link.advertisements
         ethtool = table.settings_of(link, told.get(asked.bridge, {}))
         seen = replace(asked, ethtool=ethtool, mac=link.mac, mtu=link.mtu, up=up, ports=ports, uplink=uplink)
