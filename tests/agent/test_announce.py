@@ -7,23 +7,24 @@ import pytest
 
 from tests.datapath.bridge_host import tap
 from xenet.agent.announce import PAUSES, Announcer
+from xenet.datapath.fake import FakeDatapath
 from xenet.plan.announcement import announcement
 from xenet.plan.view import PortView
 
 TAP = tap(1)
 
 
-class Said:
-    """What was to be said, where nothing can go wrong with it but what the test wants."""
+class Said(FakeDatapath):
+    """Where nothing can go wrong with what is said but what the test wants."""
 
     def __init__(self, trouble: bool = False) -> None:
-        self.frames: list[tuple[str, Sequence[bytes]]] = []
+        super().__init__()
         self.trouble = trouble
 
-    def __call__(self, port: PortView, frames: Sequence[bytes]) -> None:
+    def speak(self, port: PortView, frames: Sequence[bytes]) -> None:
         if self.trouble:
             raise OSError("the uplink is down")
-        self.frames.append((port.device, frames))
+        self.spoken.append((port.device, tuple(frames)))
 
 
 @pytest.fixture
@@ -37,16 +38,19 @@ def test_nobody_is_spoken_for_who_is_about_to_leave(quick: None) -> None:
     async def run() -> None:
         announcer = Announcer(lambda vm: None, said, lambda port: ["10.0.0.1"])
         announcer.announce_port(TAP)
+        assert said.held == [TAP.device]
         announcer.get_ready([TAP])
+        assert said.held == []
         await asyncio.sleep(0.2)
-        assert len(said.frames) == 1
+        assert len(said.spoken) == 1
         announcer.announce_port(TAP)  # the move was taken back
         announcer.announce_port(TAP)
         await asyncio.sleep(0.5)
+        assert TAP.device not in announcer.spoken
 
     asyncio.run(run())
-    assert len(said.frames) == 3 + len(PAUSES), "one row of repeats at a time"
-    assert said.frames[0] == (TAP.device, announcement(TAP.mac, ["10.0.0.1"]))
+    assert len(said.spoken) == 3 + len(PAUSES), "one row of repeats at a time"
+    assert said.spoken[0] == (TAP.device, tuple(announcement(TAP.mac, ["10.0.0.1"])))
 
 
 def test_what_cannot_be_said_now_is_said_later(quick: None) -> None:
@@ -60,4 +64,4 @@ def test_what_cannot_be_said_now_is_said_later(quick: None) -> None:
         await asyncio.sleep(0.5)
 
     asyncio.run(run())
-    assert said.frames == [(TAP.device, announcement(TAP.mac, []))] * len(PAUSES)
+    assert said.spoken == [(TAP.device, tuple(announcement(TAP.mac, [])))] * len(PAUSES)

@@ -93,9 +93,7 @@ def check_unlearned(host: Host, view: SwitchView) -> None:
     host.reach(external(host), view) if view.bridge != "xapi0" else host.reach(view)
     with held_open(host.ns, TAP.device) as guest:
         until(lambda: (os.write(guest, FRAMES[0]), behind(host, view.bridge) == TAP.device)[1])
-        host.ns(host.datapath.unlearn, TAP)
-        assert behind(host, view.bridge) == ""
-        host.ns(host.datapath.unlearn, TAP)
+        until(lambda: (host.ns(host.datapath.unlearn, TAP), not behind(host, view.bridge))[1])  # ovs-vswitchd may still count frames of before
         until(lambda: (os.write(guest, FRAMES[0]), behind(host, view.bridge) == TAP.device)[1])
 
 

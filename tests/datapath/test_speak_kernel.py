@@ -4,14 +4,16 @@ import asyncio
 import time
 from contextlib import closing
 
+import msgspec
 import pytest
 
 from tests.agent.test_learner import replica_with
 from tests.datapath.bridge_host import Host, external, needs_tap, port, tap
-from tests.datapath.spoken import FRAMES, TAP, check_bond, check_plain, check_unlearned, check_vlan, held_open, on_vlan
+from tests.datapath.spoken import FRAMES, TAP, behind, check_bond, check_plain, check_unlearned, check_vlan, frame_from, held_open, on_vlan, read_all
 from tests.datapath.switch_host import switch_hosts
 from tests.e2e.crossing import heard_at
 from tests.e2e.test_migration import received_now
+from tests.e2e.world import send, until
 from xenet.agent.announce import Announcer
 from xenet.agent.learner import Book
 from xenet.model.hidden import Claim
@@ -33,6 +35,24 @@ def test_a_mac_on_a_vlan_is_forgotten_too() -> None:
         check_unlearned(host, on_vlan(TAP))
 
 
+@pytest.mark.parametrize("view", [lambda: (tap(1),), lambda: (msgspec.structs.replace(tap(1), rate=1_000_000),)])
+def test_open_vswitch_holds_a_mac_that_has_just_come(view) -> None:
+    """Whatever it takes in of its old place, until it is released or unlearned; also where the port is the leg of a limit."""
+    with switch_hosts() as host:
+        host.reach(external(host, *view()))
+        with held_open(host.ns, TAP.device) as guest:
+            host.ns(host.datapath.hold, TAP)
+            host.far(send, "wire", frame_from(TAP.mac))
+            until(lambda: (host.far(send, "wire", frame_from("02:00:00:00:77:77")), read_all(guest))[1])
+            assert behind(host, "xapi0") == TAP.device
+            host.ns(host.datapath.release, TAP)
+            until(lambda: (host.far(send, "wire", frame_from(TAP.mac)), behind(host, "xapi0") == "eth0")[1])
+            host.ns(host.datapath.release, TAP)
+            host.ns(host.datapath.hold, TAP)
+            host.ns(host.datapath.unlearn, TAP)
+            until(lambda: (host.ns(host.datapath.unlearn, TAP), not behind(host, "xapi0"))[1])
+
+
 def test_not_for_a_port_that_is_not_there(either: Host) -> None:
     either.reach(external(either, port(1)))
     with pytest.raises(OSError, match=r"tap1\.0"):
@@ -48,7 +68,7 @@ def test_on_open_vswitch(check) -> None:
 
 def test_all_that_is_known_is_on_the_wire_again_and_again(either: Host) -> None:
     book = Book(replica_with(Claim("10.0.0.1", 1), Claim("2001:db8::1", 2)))
-    announcer = Announcer(lambda vm: None, either.datapath.speak, book.addresses)
+    announcer = Announcer(lambda vm: None, either.datapath, book.addresses)
     either.reach(external(either, TAP))
     frames: list[bytes] = []
 

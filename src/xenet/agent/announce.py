@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 
 from xenet.datapath.addresses import Address, dump_addresses
+from xenet.datapath.base import Datapath
 from xenet.datapath.links import get_link, link_index
 from xenet.datapath.namespaces import packets_in
 from xenet.plan.announcement import announcement
@@ -27,8 +28,6 @@ PAUSES = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0)
 """Seconds between one announcement and the next: the first may meet a link that is about to come up, a later one a switch that was busy."""
 _NOT_OF_A_NEIGHBOUR = 254
 """Scope host: addresses that nobody else may see."""
-Speak = Callable[[PortView, Sequence[bytes]], None]
-"""Send frames for the guest behind a port from the host's side. May raise OSError."""
 AddressesOf = Callable[[PortView], Sequence[str]]
 """What is known of the guest behind a port, without prefix lengths."""
 
@@ -65,10 +64,10 @@ def _is_spoken_of(address: Address, index: int) -> bool:
 class Announcer:
     """Speaks for the guests of one host, as the event loop's time goes on."""
 
-    def __init__(self, netns_of: Callable[[str], int | None], speak: Speak, addresses_of: AddressesOf) -> None:
+    def __init__(self, netns_of: Callable[[str], int | None], datapath: Datapath, addresses_of: AddressesOf) -> None:
         """`netns_of`: a VM's namespace as a descriptor that the caller closes."""
         self._netns_of = netns_of
-        self._speak = speak
+        self._datapath = datapath
         self._addresses_of = addresses_of
         self._mouths: dict[str, Mouth] = {}
         """By the host's device."""
@@ -86,6 +85,7 @@ class Announcer:
         for port in ports:
             if timer := self._repeats.pop(port.device, None):
                 timer.cancel()
+                self._release(port)
             with suppress(OSError):  # it will be tried again when it is needed
                 if mouth := self._mouth(port):
                     mouth.ready = announcement(port.mac, mouth.addresses(f"eth{port.index}"))
@@ -109,6 +109,10 @@ class Announcer:
     def announce_port(self, port: PortView) -> None:
         """The guest behind this port is here from now on. Once before this returns; the repeats follow by themselves."""
         self._again(port, PAUSES)
+        try:
+            self._datapath.hold(port)
+        except OSError as error:
+            log.debug("%s: %s", port.device, error)
 
     def _again(self, port: PortView, pauses: tuple[float, ...]) -> None:
         if timer := self._repeats.pop(port.device, None):
@@ -121,14 +125,19 @@ class Announcer:
             later = asyncio.get_running_loop().call_later
             self._repeats[port.device] = later(pauses[0], self._again, port, pauses[1:])
             return
+        self._release(port)
         self.spoken.pop(port.device, None)
         if mouth := self._mouths.pop(port.device, None):
             mouth.close()
 
+    def _release(self, port: PortView) -> None:
+        with suppress(OSError):  # the port is gone, or who would hold it
+            self._datapath.release(port)
+
     def _say(self, port: PortView) -> None:
         """Raises OSError."""
         if port.kind != "namespace":
-            self._speak(port, announcement(port.mac, self._addresses_of(port)))
+            self._datapath.speak(port, announcement(port.mac, self._addresses_of(port)))
         elif mouth := self._mouth(port):
             nic = f"eth{port.index}"
             mouth.say(nic, mouth.ready or announcement(port.mac, mouth.addresses(nic)))

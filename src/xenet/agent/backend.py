@@ -87,6 +87,12 @@ class Backend:
     def speak(self, port: PortView, frames: Sequence[bytes]) -> None:
         self._datapath.speak(port, frames)
 
+    def hold(self, port: PortView) -> None:
+        self._datapath.hold(port)
+
+    def release(self, port: PortView) -> None:
+        self._datapath.release(port)
+
     def unlearn(self, port: PortView) -> None:
         self._datapath.unlearn(port)
 

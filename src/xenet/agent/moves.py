@@ -71,7 +71,7 @@ class Moves:
     def __init__(self, replica: Replica, netns_of: Callable[[str], int | None], datapath: Datapath, addresses_of: AddressesOf) -> None:
         self._replica = replica
         self._netns_of = netns_of
-        self._announcer = Announcer(netns_of, datapath.speak, addresses_of)
+        self._announcer = Announcer(netns_of, datapath, addresses_of)
         self._datapath = datapath
         self._posts: dict[str, _Post] = {}
         """By the host's device."""

@@ -77,6 +77,13 @@ class Datapath(Protocol):
         own would take; the switch has learned then that the guest's MAC is at the port. Past limits and locks; the guest hears nothing of
         it. Raises OSError."""
 
+    def hold(self, port: PortView) -> None:
+        """The guest behind this port has just come: whatever the switch has still to take in of the time before, the guest's MAC is here, until
+        `release` or `unlearn`, or until the port is gone. Raises OSError."""
+
+    def release(self, port: PortView) -> None:
+        """The switch learns the guest's MAC like any other from now on. Raises OSError."""
+
     def unlearn(self, port: PortView) -> None:
         """The guest behind this port may be elsewhere at any moment: frames to its MAC go everywhere until it is heard again. Raises OSError."""
 

@@ -138,6 +138,12 @@ class BridgeDatapath:
         elif switch and switch.foreign:
             self._voice.say(switch.bridge, frames)
 
+    def hold(self, port: PortView) -> None:
+        """A bridge learns from each frame at once."""
+
+    def release(self, port: PortView) -> None:
+        """Nothing is held."""
+
     def unlearn(self, port: PortView) -> None:
         if link := self._kernel.table.link(port.device):
             self._kernel.run(unlearned(link.index, port.mac), errno.ENOENT)

@@ -42,6 +42,8 @@ class FakeDatapath:
         """Every step that came to pass, in order."""
         self.spoken: list[tuple[str, tuple[bytes, ...]]] = []
         """What was said for which device, in order."""
+        self.held: list[str] = []
+        """The devices whose guests' MACs are held."""
         self.unlearned: list[str] = []
         """The devices whose guests' MACs were to be forgotten, in order."""
         self._fail: tuple[int, str, bool] | None = None
@@ -147,6 +149,13 @@ class FakeDatapath:
         if not any(port.device in switch.ports for switch in self.state.values()):
             raise OSError(f"there is no port {port.device}")
         self.spoken.append((port.device, tuple(frames)))
+
+    def hold(self, port: PortView) -> None:
+        self.held.append(port.device)
+
+    def release(self, port: PortView) -> None:
+        if port.device in self.held:
+            self.held.remove(port.device)
 
     def unlearn(self, port: PortView) -> None:
         self.unlearned.append(port.device)

@@ -247,14 +247,23 @@ class OpenVSwitchDatapath:
         bridge, number = place
         send_from(self.place.management(bridge), number, frames)
 
-    def unlearn(self, port: PortView) -> None:
-        """By way of an entry that an administrator may add and take away again, as there is no word for one that was learned. Without this the
-        word of its new place may come late: ovs-vswitchd learns from the first frame of a flow, and of one that it has had within 10 s only
-        when it next looks through its flows."""
+    def hold(self, port: PortView) -> None:
+        """As an administrator adds an entry. ovs-vswitchd counts frames by flows and learns from these counts when it looks through its flows:
+        what it counted of the guest's frames while they came in by the uplink, it may take for news after it has heard the guest here."""
         if place := self._board.place_of(port.device):
-            bridge, tag = place[0], str(self._board.tag_of(port.device))
-            ask(self.place.control(), "fdb/add", bridge, bridge, tag, port.mac)
-            ask(self.place.control(), "fdb/del", bridge, tag, port.mac)
+            tag = str(self._board.tag_of(port.device))
+            ask(self.place.control(), "fdb/add", place[0], self._board.face_of(port.device), tag, port.mac)
+
+    def release(self, port: PortView) -> None:
+        if place := self._board.place_of(port.device):
+            with suppress(OSError):  # it was released before, or ovs-vswitchd is another one
+                ask(self.place.control(), "fdb/del", place[0], str(self._board.tag_of(port.device)), port.mac)
+
+    def unlearn(self, port: PortView) -> None:
+        """There is no word for an entry that was learned, so it is held first. Without this the word of its new place may come late:
+        ovs-vswitchd learns at once from the first frame of a flow only."""
+        self.hold(port)
+        self.release(port)
 
     # --- acting ------------------------------------------------------------------------------------
 

@@ -38,6 +38,8 @@ class Board:
         kernel.table.lock_of = self._lock_of
         self._places: dict[str, tuple[str, int]] = {}
         """Our ports: the bridge's row, and the number there."""
+        self._faces: dict[str, str] = {}
+        """Of these ports, the interface: the device itself, or the leg of its limit."""
         self._bridges: dict[str, Bridge] = {}
         """Ours and those that have ports of ours, as rows."""
         self._others: set[str] = set()
@@ -81,6 +83,7 @@ class Board:
             for port in bridge.ports.values()
             if port.interfaces and port.interfaces[0].name in numbers
         }
+        self._faces = {port.name: port.interfaces[0].name for bridge in self._bridges.values() for port in bridge.ports.values() if port.interfaces}
         self._foreign = {name: row.name for row in rows if not is_ours(row) for port in row.ports for name in self._names(port)}
 
     def _names(self, port: Any) -> list[str]:
@@ -103,6 +106,10 @@ class Board:
     def place_of(self, device: str) -> tuple[str, int] | None:
         """Where a device of a VIF is a port: the bridge's row, and its number there."""
         return self._places.get(device)
+
+    def face_of(self, device: str) -> str:
+        """The interface by which a device of a VIF is in the switch."""
+        return self._faces.get(device, device)
 
     def tag_of(self, device: str) -> int:
         """Of the VLAN that a device of a VIF is on, 0 for none."""
