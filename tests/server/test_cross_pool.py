@@ -235,7 +235,7 @@ def test_a_server_that_is_killed_before_it_lets_go_has_the_vm_and_sends_it_again
     """The other pool has taken the VM, and the answer is lost with who waits for it."""
     vm, vifs, mapped = killed_while_sending(tmp_path, servers[1], there, "killed early", answers=0)
     left = there.call("VM.get_by_name_label", "killed early")[0]
-    assert set(there.call("VM.get_blocked_operations", left)) == {"start", "start_on"}
+    assert set(there.call("VM.get_blocked_operations", left)) == {"start", "start_on", "migrate_send"}
     with started(tmp_path) as here:
         assert here.call("VM.get_allowed_operations", vm) == ["start", "start_on", "destroy", "migrate_send"]
         assert set(here.call("VM.get_VIFs", vm)) == set(vifs)
@@ -255,6 +255,9 @@ def test_a_server_that_is_killed_after_it_has_let_go_has_no_vm_and_the_other_can
     with pytest.raises(Failure, match=r"OPERATION_BLOCKED.*has not let go"):
         there.call("VM.start", came, False, False)
     there.call("VM.set_blocked_operations", came, {})
+    inventory = json.dumps({"VM": {came: there.call("VM.get_record", came)}})
+    with pytest.raises(Failure, match="DUPLICATE_VM"):
+        there.call("VM.receive", inventory, {}, receive(there)["host"], {})
     there.call("VM.start", came, False, False)
 
 

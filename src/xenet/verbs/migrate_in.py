@@ -15,6 +15,7 @@ from xenet.model.network import Network
 from xenet.model.types import NULL, HostRef, NetworkRef, Ref, StrMap, VMRef, ref_of
 from xenet.model.vif import VIF
 from xenet.model.vm import VM
+from xenet.verbs.allowed import check_free
 from xenet.verbs.attach import find_pif, is_slave, sees
 from xenet.verbs.call import Call, Outcome, Work
 from xenet.verbs.inventory import records_of
@@ -25,7 +26,7 @@ from xenet.verbs.vm import put_new, remove
 COMES_FROM = "xenet-comes-from"
 """In other_config of a VM that is on its way here: the uuid of the pool that it leaves."""
 NOT_YET = "the pool that it comes from has not let go of it yet"
-HELD_BACK = ("start", "start_on")
+HELD_BACK = ("start", "start_on", "migrate_send")
 _UUID = re.compile("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 NetworkMap = Mapping[str, NetworkRef]
 
@@ -92,12 +93,13 @@ def _check_network(call: Call, network: Ref, host: Ref) -> None:
 
 
 def _make_room(work: Work, vm: VM, *, copy: bool) -> None:
-    """Take away what an attempt left that came to no end. Raises DUPLICATE_VM [vm]."""
+    """Take away what an attempt left that came to no end, unless somebody has let it start since. Raises DUPLICATE_VM [vm]."""
     there = work.state.find(VM, ref_of(vm.uuid))
     if there is None or copy:
         return
-    if COMES_FROM not in there.other_config or there.power_state != "Halted":
+    if COMES_FROM not in there.other_config or NOT_YET not in there.blocked_operations.values():
         raise Failure("DUPLICATE_VM", there.ref)
+    check_free(there)
     remove(work, there)
 
 
