@@ -8,7 +8,7 @@ Copies are made before limits and locks: they show what a guest has tried, too.
 
 import errno
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Set
 
 from xenet.datapath.batch import Refused
 from xenet.datapath.kernel import Kernel
@@ -43,18 +43,18 @@ def copies_for(mirrors: Iterable[MirrorView], bridge: int, members: Mapping[str,
     return dict(found)
 
 
-def seen_mirrors(table: Table, bridge: Link, members: Iterable[int]) -> tuple[MirrorView, ...]:
-    """Those that there are, in part or as a whole."""
-    shaping, ports = table.shaping, {index: link for index in members if (link := table.link(index))}
-    here = {place: set(copies.values()) for place, copies in shaping.copies.items() if place[0] in ports or place[0] == bridge.index}
-    reserved = {index for index, link in ports.items() if port_view(link) and (not link.flooded or index in shaping.swallowed)}
-    targets = {copy.target for copies in here.values() for copy in copies}
+def seen_mirrors(table: Table, bridge: Link, members: Set[int]) -> tuple[MirrorView, ...]:
+    """Those that there are, in part or as a whole. Quick where there are none: it is asked for every view of a switch."""
+    shaping = table.shaping
+    here = {place: set(copies.values()) for place, copies in shaping.copies.items() if place[0] in members or place[0] == bridge.index}
+    reserved = {index for index in shaping.swallowed & members if (link := table.link(index)) and port_view(link)}
     if not here and not reserved:
         return ()
-    names = {index: link.name for index, link in ports.items()}
+    targets = {copy.target for copies in here.values() for copy in copies}
+    names = {index: link.name for index in members if (link := table.link(index))}
     guess = [_guess(target, here, names) for target in targets | reserved]
     lost = any(not mirror.target for mirror in guess)
-    kept = {index for index in reserved if index in shaping.swallowed and not ports[index].flooded}
+    kept = {index for index in reserved if (link := table.link(index)) and not link.flooded}
     whole = not lost and targets <= reserved == kept and copies_for(guess, bridge.index, {name: index for index, name in names.items()}) == here
     return tuple(sorted(MirrorView(mirror.target, mirror.everything, mirror.sources, whole) for mirror in guess))
 

@@ -5,7 +5,7 @@ is built anew only when its bridge, one of its ports, its addresses or its route
 """
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 
 import msgspec
 
@@ -46,7 +46,7 @@ class Table:
         self.forget_settings: Callable[[int, bool], bool] = lambda index, gone: False
         """There are news of a device, or it is gone; whether anything of it was known to `settings_of`."""
         self._heeded: dict[str, Mapping[str, Settings]] = {}
-        self.mirrors_of: Callable[[Link, Iterable[int]], tuple[MirrorView, ...]] = lambda bridge, members: ()
+        self.mirrors_of: Callable[[Link, Set[int]], tuple[MirrorView, ...]] = lambda bridge, members: ()
         """Of a switch with these ports, what is mirrored."""
         self.ear_of: Callable[[str, Sequence[str]], str] = lambda bond, slaves: ""
         """The slave that listens for all in the fence of this bond with these slaves; empty where there is no whole one."""

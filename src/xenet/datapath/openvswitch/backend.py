@@ -314,10 +314,17 @@ class OpenVSwitchDatapath:
             s.RemoveRoute: each(self._layer3.remove_route),
             s.CreatePort: ports.finish,
             s.SetPort: ports.settle,
+            s.SetMirrors: self._look_up_anew,
             s.OfferPort: handover.offer,
             s.SeatPort: handover.seat,
         }
         batch.part(after, self._kernel.drain)
+
+    def _look_up_anew(self, steps: Sequence[s.SetMirrors]) -> list[s.StepFailure]:
+        """Have every frame's way found again: ovs-vswitchd (3.1) goes on using ways that it found before there was a mirror."""
+        with suppress(OSError):  # it hangs or is gone: then it knows no ways
+            ask(self.place.control(), "revalidator/purge")
+        return []
 
     def _make_room(self, step: s.CreateSwitch) -> None:
         """For the switch's own device, which ovs-vswitchd makes: what is ours and no such one goes, anything else stays."""
