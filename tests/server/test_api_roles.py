@@ -47,6 +47,7 @@ def test_a_reader_reads_and_waits_but_changes_nothing(server, ann):
         assert denied[:2] == ["RBAC_PERMISSION_DENIED", "network.create"]
         assert "pool-operator" in denied[2]
         assert refusal(client.call, "Async.network.create", {"name_label": "x", "other_config": {}})[0] == "RBAC_PERMISSION_DENIED"
+        assert refusal(client.call, "VM.assert_can_migrate", "OpaqueRef:1", {}, False, {}, {}, {})[0] == "RBAC_PERMISSION_DENIED"
         own = client.call("session.get_record", client.session)
         assert (own["is_local_superuser"], own["auth_user_name"], own["auth_user_sid"]) == (False, "ann", "ann")
 
