@@ -15,6 +15,8 @@ from xenet.model.hidden import Frame
 
 BEGINNING = 128
 """Bytes of a frame that are kept."""
+_TAG, _VLAN = 4, b"\x81\x00"
+"""Bytes of a VLAN's tag, and how it begins (IEEE 802.1Q)."""
 _ETH_P_ALL = 3
 _SO_ATTACH_FILTER, _SO_RCVBUFFORCE, _SO_TIMESTAMPNS = 26, 33, 35
 _SOL_PACKET, _PACKET_STATISTICS = 263, 6
@@ -58,10 +60,15 @@ class Ear:
 
     def _next(self) -> Frame | None:
         try:
-            data, notes, _, _ = self._socket.recvmsg(BEGINNING, socket.CMSG_SPACE(_TIME.size))
+            data, notes, _, _ = self._socket.recvmsg(BEGINNING + _TAG, socket.CMSG_SPACE(_TIME.size))
         except OSError:  # no more, or the device goes away at this moment
             return None
-        return _frame(data, notes)
+        return _frame(_untagged(data)[:BEGINNING], notes)
+
+
+def _untagged(data: bytes) -> bytes:
+    """A tag is a part of what Open vSwitch sends in userspace, and of nothing else that is heard."""
+    return data[:12] + data[12 + _TAG :] if data[12:14] == _VLAN else data
 
 
 def _frame(data: bytes, notes: list[tuple[int, int, bytes]]) -> Frame:
@@ -78,7 +85,7 @@ def _only_to(mac: bytes) -> bytes:
         (_JUMP_IF_EQUAL, 0, 3, high),
         (_LOAD_HALF, 0, 0, 4),
         (_JUMP_IF_EQUAL, 0, 1, low),
-        (_RETURN, 0, 0, BEGINNING),
+        (_RETURN, 0, 0, BEGINNING + _TAG),
         (_RETURN, 0, 0, 0),
     )
     return b"".join(struct.pack("=HBBI", *line) for line in program)

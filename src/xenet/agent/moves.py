@@ -8,8 +8,9 @@ the guest, by the old NIC and by the new. The server compares the two (verbs/mea
 import asyncio
 import logging
 import os
+import socket
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from xenet.agent.announce import AddressesOf, Announcer
 from xenet.agent.ear import Ear
@@ -20,7 +21,7 @@ from xenet.model.hidden import Frame, Heard
 from xenet.model.types import NULL, ref_of
 from xenet.model.vm import VM
 from xenet.plan.steps import Step, StepFailure
-from xenet.plan.view import HostView, PortView, SwitchView
+from xenet.plan.view import HostView, PortView, SwitchView, ways_out
 
 log = logging.getLogger("xenet.agent")
 SETTLES = 0.03
@@ -38,11 +39,11 @@ class _Post:
         self.settling = False
         self.ears: dict[str, list[Ear]] = {"seen": [], "old": [], "new": []}
 
-    def open(self, switch: SwitchView, netns_of: Callable[[str], int | None]) -> None:
-        """Raises OSError."""
+    def open(self, ways: Sequence[str], netns_of: Callable[[str], int | None]) -> None:
+        """`ways`: the devices of the host by which frames come from outside. Raises OSError."""
         port = self.port
-        if switch.uplink:
-            self.ears["seen"].append(Ear(switch.uplink.device, port.mac))
+        for device in ways:
+            self.ears["seen"].append(Ear(device, port.mac))
         if not self.coming:
             self.ears["seen"].append(Ear(port.device, port.mac))
         elif (netns := netns_of(port.vm)) is not None:
@@ -102,7 +103,7 @@ class Moves:
         self._see_off([port for _, port in ports.values() if port.moving])
         for device, (switch, port) in ports.items():
             if port.moving and device not in self._posts:
-                self._begin(switch, port)
+                self._begin(_ways(switch, wanted.switches.values()), port)
         for device, post in list(self._posts.items()):
             self._go_on(device, post, ports[device][1] if device in ports else None, began)
 
@@ -121,13 +122,13 @@ class Moves:
         vm = self._replica.state.find(VM, ref_of(port.vm))
         return vm is not None and not vm.handing_over and vm.running_on != self._replica.host
 
-    def _begin(self, switch: SwitchView, port: PortView) -> None:
+    def _begin(self, ways: Sequence[str], port: PortView) -> None:
         vm = self._replica.state.find(VM, ref_of(port.vm))
         if vm is None or not vm.handing_over:  # an agent that was not there before the switch-over has missed what there is to hear
             return
         post = _Post(port, coming=vm.running_on != self._replica.host)
         try:
-            post.open(switch, self._netns_of)
+            post.open(ways, self._netns_of)
         except OSError:
             post.close()
         else:
@@ -156,3 +157,16 @@ class Moves:
         for post in self._posts.values():
             post.close()
         self._posts.clear()
+
+
+def _ways(switch: SwitchView, switches: Iterable[SwitchView]) -> tuple[str, ...]:
+    """By which frames come from outside: the uplink, where the datapath has made a device for it, else the NICs below."""
+    there = [device for device in ways_out(switch.uplink, switches) if _exists(device)] if switch.uplink else []
+    return tuple(there[:1]) if switch.uplink and there[:1] == [switch.uplink.device] else tuple(there)
+
+
+def _exists(device: str) -> bool:
+    try:
+        return socket.if_nametoindex(device) > 0
+    except OSError:
+        return False

@@ -3,7 +3,7 @@
 It is ONE form for what is wanted and for what is observed, so the difference of the two is the work to do.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Literal, TypeAlias
 
 import msgspec
@@ -193,6 +193,14 @@ class SwitchView(msgspec.Struct, frozen=True):
     """By target, sorted."""
     foreign: bool = False
     """Somebody else's bridge, of which nothing but our ports is ours: all other fields are as they are by default."""
+
+
+def ways_out(uplink: UplinkView, switches: Iterable[SwitchView]) -> tuple[str, ...]:
+    """The devices that frames of an uplink may pass, where a datapath makes no device for a VLAN or a bond: itself first, then the NICs below.
+    `switches`: all of the host, as a VLAN's view does not tell the slaves of the bond that it is on."""
+    parent = uplink.vlan.parent if uplink.vlan else ""
+    below = [other.uplink for other in switches if parent and other.uplink and other.uplink.device == parent]
+    return tuple(dict.fromkeys((*nics_of(uplink), *([parent] if parent else ()), *(nic for lower in below for nic in nics_of(lower)))))
 
 
 class GuestView(msgspec.Struct, frozen=True):
