@@ -53,6 +53,19 @@ def test_nobody_is_spoken_for_who_is_about_to_leave(quick: None) -> None:
     assert said.spoken[0] == (TAP.device, tuple(announcement(TAP.mac, ["10.0.0.1"])))
 
 
+def test_nothing_is_held_by_an_agent_that_has_ended() -> None:
+    said = Said()
+
+    async def run() -> None:
+        announcer = Announcer(lambda vm: None, said, lambda port: [])
+        announcer.announce_port(TAP)
+        assert said.held == [TAP.device]
+        announcer.close()
+
+    asyncio.run(run())
+    assert said.held == []
+
+
 def test_what_cannot_be_said_now_is_said_later(quick: None) -> None:
     said = Said(trouble=True)
 

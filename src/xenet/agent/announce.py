@@ -72,6 +72,8 @@ class Announcer:
         self._mouths: dict[str, Mouth] = {}
         """By the host's device."""
         self._repeats: dict[str, asyncio.TimerHandle] = {}
+        self._held: dict[str, PortView] = {}
+        """Ports at which the datapath holds the guest's MAC."""
         self.spoken: dict[str, int] = {}
         """When each was first announced, in nanoseconds of time.time_ns."""
 
@@ -85,7 +87,7 @@ class Announcer:
         for port in ports:
             if timer := self._repeats.pop(port.device, None):
                 timer.cancel()
-                self._release(port)
+                self._release(port.device)
             with suppress(OSError):  # it will be tried again when it is needed
                 if mouth := self._mouth(port):
                     mouth.ready = announcement(port.mac, mouth.addresses(f"eth{port.index}"))
@@ -109,6 +111,7 @@ class Announcer:
     def announce_port(self, port: PortView) -> None:
         """The guest behind this port is here from now on. Once before this returns; the repeats follow by themselves."""
         self._again(port, PAUSES)
+        self._held[port.device] = port
         try:
             self._datapath.hold(port)
         except OSError as error:
@@ -125,14 +128,15 @@ class Announcer:
             later = asyncio.get_running_loop().call_later
             self._repeats[port.device] = later(pauses[0], self._again, port, pauses[1:])
             return
-        self._release(port)
+        self._release(port.device)
         self.spoken.pop(port.device, None)
         if mouth := self._mouths.pop(port.device, None):
             mouth.close()
 
-    def _release(self, port: PortView) -> None:
-        with suppress(OSError):  # the port is gone, or who would hold it
-            self._datapath.release(port)
+    def _release(self, device: str) -> None:
+        if port := self._held.pop(device, None):
+            with suppress(OSError):  # the port is gone, or who would hold it
+                self._datapath.release(port)
 
     def _say(self, port: PortView) -> None:
         """Raises OSError."""
@@ -149,6 +153,8 @@ class Announcer:
     def close(self) -> None:
         for timer in self._repeats.values():
             timer.cancel()
+        for device in list(self._held):
+            self._release(device)
         for mouth in self._mouths.values():
             mouth.close()
         self._repeats.clear()
