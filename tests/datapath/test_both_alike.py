@@ -1,5 +1,6 @@
 """Both data planes against each other, and both against a model of the wires that knows nothing of either: random pools of two hosts with
-networks, tags, bonds and locks, one after the other on the same hosts; who hears whom is found by frames, and must be the same for all three."""
+networks, tags, bonds, tunnels and locks, one after the other on the same hosts; who hears whom is found by frames, and must be the same for
+all three."""
 
 import socket
 import struct
@@ -18,7 +19,7 @@ from tests.datapath.bridge_host import Host, hosts
 from tests.datapath.switch_host import switch_hosts
 from tests.netns import Namespace, cable
 from xenet.datapath import bonds, vlans
-from xenet.plan.view import BondView, LockView, PortView, SwitchView, UplinkView, VLANView
+from xenet.plan.view import BondView, LockView, PortView, SwitchView, TunnelView, UplinkView, VLANView
 
 pytestmark = pytest.mark.kernel
 LACK = vlans.find_lack() or bonds.find_lack()
@@ -27,10 +28,12 @@ GUESTS = 3
 
 
 class Network(msgspec.Struct, frozen=True):
-    """`wire` is the cable that carries it, 0 for none: then it ends at its host. `tag` -1: as it is."""
+    """`wire` is the cable that carries it, 0 for none: then it ends at its host, unless it is tunnelled. `tag` -1: as it is."""
 
     wire: int
     tag: int = -1
+    tunnel: int = 0
+    """The key, 0 for none. The address that it goes by is on the network of the wire 1."""
 
 
 class VIF(msgspec.Struct, frozen=True):
@@ -64,7 +67,8 @@ def any_pool(random: Random, everything: bool) -> Pool:
     for host in (0, 1):
         for number in range(1, GUESTS + 1):
             wire = random.choice((0, 1, 2))
-            vif = VIF(host, number, Network(wire, random.choice(tags) if wire else -1), random.random() < 0.85)
+            network = Network(wire, random.choice(tags)) if wire else Network(0, tunnel=random.choice((0, 1, 1, 2)))
+            vif = VIF(host, number, network, random.random() < 0.85)
             allowed = random.choice((None, None, (vif.address,), ("10.9.9.9",), ("10.0.0.0/16",), ()))
             vifs.append(msgspec.structs.replace(vif, allowed=allowed))
     return Pool(tuple(vifs), frozenset(host for host in (0, 1) if everything and random.random() < 0.5))
@@ -83,7 +87,7 @@ def speaks(vif: VIF) -> bool:
 
 
 def joined(a: VIF, b: VIF) -> bool:
-    return a.network == b.network and (a.network.wire > 0 or a.host == b.host)
+    return a.network == b.network and (a.network.wire > 0 or a.network.tunnel > 0 or a.host == b.host)
 
 
 # --- as a data plane has it ------------------------------------------------------------------------
@@ -92,17 +96,22 @@ def joined(a: VIF, b: VIF) -> bool:
 def switches(host: Host, number: int, pool: Pool) -> list[SwitchView]:
     mine = [vif for vif in pool.vifs if vif.host == number]
     networks = {vif.network for vif in mine}
-    carriers = {Network(network.wire) for network in networks if network.wire}
-    return [switch(host, network, [vif for vif in mine if vif.network == network], number in pool.bonded) for network in sorted_(networks | carriers)]
+    carriers = {Network(network.wire or 1) for network in networks if network.wire or network.tunnel}
+    return [
+        switch(host, number, network, [vif for vif in mine if vif.network == network], number in pool.bonded)
+        for network in sorted_(networks | carriers)
+    ]
 
 
 def sorted_(networks: set[Network]) -> list[Network]:
-    return sorted(networks, key=lambda network: (network.wire, network.tag))
+    return sorted(networks, key=lambda network: (network.wire, network.tag, network.tunnel))
 
 
-def switch(host: Host, network: Network, vifs: list[VIF], bonded: bool) -> SwitchView:
+def switch(host: Host, number: int, network: Network, vifs: list[VIF], bonded: bool) -> SwitchView:
     name = f"x{network.wire}t{network.tag if network.tag >= 0 else 'n'}"
     ports = {port.device: port for port in map(port_of, vifs)}
+    if network.tunnel:
+        return tunnelled(name + str(network.tunnel), number, network.tunnel, ports)
     if not network.wire:
         return SwitchView(name, f"net-{name}", ports=ports)
     nic = f"eth{network.wire}"
@@ -112,7 +121,17 @@ def switch(host: Host, network: Network, vifs: list[VIF], bonded: bool) -> Switc
         mac = str(host.json("link", "show", "eth2")[0].get("permaddr") or mac)
         below = UplinkView("bond0", bond=BondView(("eth2", "eth3"), "active-backup", mac, primary="eth2", updelay=0, downdelay=0))
     uplink = below if network.tag < 0 else UplinkView(f"{below.device}.{network.tag}", vlan=VLANView(below.device, network.tag))
-    return SwitchView(name, f"net-{name}", mac=mac, uplink=uplink, ports=ports)
+    own = (f"{end_of(number)}/24",) if network == Network(1) else ()
+    return SwitchView(name, f"net-{name}", mac=mac, uplink=uplink, ports=ports, addresses=own)
+
+
+def tunnelled(name: str, number: int, key: int, ports: dict[str, PortView]) -> SwitchView:
+    uplink = UplinkView(f"tunnel{key}", 1450, tunnel=TunnelView("vxlan", key, end_of(number), (end_of(1 - number),)))
+    return SwitchView(name, f"net-{name}", mac=f"02:00:00:77:{number:02x}:{key:02x}", mtu=1450, uplink=uplink, ports=ports)
+
+
+def end_of(number: int) -> str:
+    return f"192.0.2.{number + 1}"
 
 
 def port_of(vif: VIF) -> PortView:
@@ -184,9 +203,9 @@ def matrices(make: Callable[[int], AbstractContextManager[Host]], pools: list[Po
 
 
 def settled(pair: tuple[Host, Host], pool: Pool) -> set[tuple[str, str]]:
-    """Where bonds are they take a moment to choose a link."""
+    """Where bonds are they take a moment to choose a link, where tunnels are to ask for the other's MAC."""
     found = measured(pair, pool)
-    for _ in range(20 if pool.bonded else 0):
+    for _ in range(20 if pool.bonded or any(vif.network.tunnel for vif in pool.vifs) else 0):
         if found == heard(pool):
             break
         found = measured(pair, pool)

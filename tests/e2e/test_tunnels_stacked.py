@@ -1,6 +1,8 @@
 """Tunnels on Open vSwitch whose transport is a VLAN, or a bond: real frames between two hosts."""
 
 from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 
@@ -31,8 +33,8 @@ class Pair:
         network = self.pool.network(f"over {subnet}")
         for number, transport in enumerate(transports, 1):
             self.api.PIF.reconfigure_ip(transport, "Static", f"192.0.{subnet}.{number}", "255.255.255.0", "", "")
-            tunnel = self.api.tunnel.create(transport, network, protocol)
-        self.key = int(self.api.tunnel.get_status(tunnel)["key"])
+        tunnels = [self.api.tunnel.create(transport, network, protocol) for transport in transports]
+        self.key = int(self.api.tunnel.get_status(tunnels[0])["key"])
         return network
 
     def guests(self, network: str, subnet: int) -> list[Inside]:
@@ -43,9 +45,9 @@ class Pair:
         return made
 
 
-@pytest.fixture(scope="module")
-def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
-    with namespaces(3) as (switch, *hosts), pool(tmp_path_factory.mktemp("pool")) as made:
+@contextmanager
+def paired(folder: Path, datapath: str) -> Iterator[Pair]:
+    with namespaces(3) as (switch, *hosts), pool(folder) as made:
         named = dict(zip(("host1", "host2"), hosts, strict=True))
         for bridge in ("sw1", "sw2"):
             switch.ip("link", "add", bridge, "up", "type", "bridge", "forward_delay", "0", "mcast_snooping", "0")
@@ -53,9 +55,15 @@ def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
             for nic in NICS:
                 cable(switch, f"{name}{nic}", host, nic)
                 switch.ip("link", "set", f"{name}{nic}", "master", "sw1" if nic == "eth0" else "sw2")
-            made.start_agent(name, extra=("--datapath", "openvswitch"), netns=host, nics=",".join(NICS))
+            made.start_agent(name, extra=("--datapath", datapath), netns=host, nics=",".join(NICS))
         made.wait_for(*named)
         yield Pair(made, switch, named)
+
+
+@pytest.fixture(scope="module")
+def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
+    with paired(tmp_path_factory.mktemp("pool"), "openvswitch") as made:
+        yield made
 
 
 @pytest.mark.parametrize(("protocol", "subnet"), [("vxlan", 2), ("gre", 3)])
@@ -72,6 +80,24 @@ def test_over_a_vlan(pair: Pair, protocol: str, subnet: int) -> None:
     assert all(carries(protocol, pair.key, frame[18:]) for frame in tagged)
     assert max(map(len, tagged)) == 1518
     assert transfers(one, two, f"10.1.{subnet}.2")
+
+
+def test_over_one_of_two_nics_on_a_switch(pair: Pair) -> None:
+    """Linux answers for all its addresses on each of its devices, but a tunnel's frames must come to the one that has it."""
+    network = pair.joined([pair.pif(host, "eth1") for host in pair.hosts], "vxlan", 6)
+    one, _ = pair.guests(network, 6)
+    assert ping(one, "10.1.6.2")
+    pair.switch.ip("address", "add", "192.0.6.9/24", "dev", "sw2")
+    with capture(pair.switch, "sw2") as wire:
+        pair.switch.command("arping", "-q", "-b", "-c", "1", "-w", "3", "-I", "sw2", "192.0.6.2")
+    answers = {frame[6:12].hex(":") for frame in wire if frame[12:14] == b"\x08\x06" and frame[20:22] == b"\0\2"}
+    assert answers == {pair.api.PIF.get_MAC(pair.pif("host2", "eth1"))}
+    for guest in (1, 2):
+        pair.api.VM.hard_shutdown(pair.api.VM.get_by_name_label(f"vm6.{guest}")[0])
+    for tunnel in {pair.api.PIF.get_tunnel_access_PIF_of(pif)[0] for pif in pair.api.network.get_PIFs(network)}:
+        pair.api.tunnel.destroy(tunnel)
+    for host in pair.hosts:
+        pair.api.PIF.reconfigure_ip(pair.pif(host, "eth1"), "None", "", "", "", "")
 
 
 @pytest.mark.parametrize(("protocol", "subnet"), [("vxlan", 4), ("gre", 5)])

@@ -67,3 +67,15 @@ def test_a_change_is_a_step(world: World) -> None:
         (step,) = diff_host(HostView({want.bridge: want}), HostView({have.bridge: have}))
         assert type(step).__name__ == "SetSwitch"
         assert ("mcast_snooping_enable=true other_config:" in step.text) == (step.reason == "IGMP snooping") == (field == "snooping")
+
+
+def test_a_tunnelled_network_does_not_snoop(world: World) -> None:
+    """What was asked for would go from one tunnel's port to another, and round the mesh."""
+    transport = world.pif(A, world.external(0))
+    world.call("PIF.reconfigure_ip", transport, "Static", "192.0.2.1", "255.255.255.0", "", "")
+    network = world.network()
+    world.call("tunnel.create", transport, network, "vxlan")
+    draft = Draft(world.state)
+    draft.update(next(world.state.all(Pool)), igmp_snooping_enabled=True)
+    draft.update(world.get(Host, A), software_version={"network_backend": "openvswitch"})
+    assert [compile_switch(draft.state, A, bridge).snooping for bridge in ("xenbr0", world.get(Network, network).bridge)] == [True, False]

@@ -3,6 +3,7 @@
 import pytest
 
 from tests.verbs.world import World
+from xenet.model.derived import Tunnel
 from xenet.model.hidden import HostFacts
 from xenet.model.host import Host
 from xenet.model.types import Ref
@@ -45,3 +46,16 @@ def test_refusals(world: World) -> None:
     assert world.refusal("host.set_network_backend", A, "dpdk") == ["INVALID_VALUE", "backend", "dpdk"]
     world.leave(A)
     assert world.refusal("host.set_network_backend", A, "openvswitch") == ["HOST_OFFLINE", A]
+
+
+def test_bridges_do_not_do_gre(world: World) -> None:
+    world.call("host.set_network_backend", A, "openvswitch")
+    transport = world.pif(A, world.external(0))
+    world.call("PIF.reconfigure_ip", transport, "Static", "192.0.2.1", "255.255.255.0", "", "")
+    world.call("tunnel.create", transport, world.network(), "gre")
+    text = "tunnel0 is a tunnel by GRE, which needs Open vSwitch: destroy it and make one with protocol=vxlan first"
+    assert world.refusal("host.set_network_backend", A, "bridge") == ["OPERATION_NOT_ALLOWED", text]
+    (tunnel,) = world.state.all(Tunnel)
+    world.call("tunnel.destroy", tunnel.ref)
+    world.call("host.set_network_backend", A, "bridge")
+    assert backend(world) == ("bridge", "bridge")

@@ -4,11 +4,13 @@ from datetime import datetime
 
 from xenet import __version__
 from xenet.model.change import Draft
-from xenet.model.errors import Failure
+from xenet.model.derived import Tunnel
+from xenet.model.errors import Failure, not_allowed
 from xenet.model.hidden import NIC, HostFacts
 from xenet.model.host import Host, HostMetrics
 from xenet.model.pif import PIF
 from xenet.model.pool import Pool
+from xenet.model.state import PoolState
 from xenet.model.types import NULL, HostRef, PIFRef, Ref, StrMap, ref_of
 from xenet.verbs.adopt import adopt_nics, refresh_metrics
 from xenet.verbs.attach import check_live
@@ -161,7 +163,7 @@ def is_in_emergency_mode(call: Call) -> bool:
 def set_network_backend(call: Call, host: HostRef, backend: str) -> Outcome:
     """The host's switches are made by `bridge` or `openvswitch` from now on: same networks, addresses and VIFs, VMs running or not; frames
     rest while it changes. A XenServer has a program for it, xe-switch-network-backend, and starts anew. Raises INVALID_VALUE [backend, value],
-    HOST_OFFLINE [host], OTHER_OPERATION_IN_PROGRESS."""
+    HOST_OFFLINE [host], OTHER_OPERATION_IN_PROGRESS, OPERATION_NOT_ALLOWED [text] where bridges cannot do what the host has."""
     record = call.state.get(Host, host)
     if backend not in ("bridge", "openvswitch"):
         raise Failure("INVALID_VALUE", "backend", backend)
@@ -169,6 +171,8 @@ def set_network_backend(call: Call, host: HostRef, backend: str) -> Outcome:
     work = Work(call)
     if record.software_version.get("network_backend") == backend:
         return work.outcome()
+    if backend == "bridge":
+        _check_bridges_do(call.state, host)
     facts = work.update(call.state.get(HostFacts, host), backend=backend)
 
     def done(draft: Draft) -> None:
@@ -176,3 +180,10 @@ def set_network_backend(call: Call, host: HostRef, backend: str) -> Outcome:
         draft.update(now, software_version={**now.software_version, "network_backend": backend})
 
     return work.await_host(host, [(facts, "set_network_backend")], done)
+
+
+def _check_bridges_do(state: PoolState, host: Ref) -> None:
+    for pif in state.where(PIF, "host", host):
+        for tunnel in state.where(Tunnel, "access_PIF", pif.ref):
+            if tunnel.protocol == "gre":
+                raise not_allowed(f"{pif.device} is a tunnel by GRE, which needs Open vSwitch: destroy it and make one with protocol=vxlan first")

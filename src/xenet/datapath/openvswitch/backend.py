@@ -39,6 +39,7 @@ from xenet.datapath.openvswitch.querier import Querier
 from xenet.datapath.openvswitch.specs import KERNEL, USERSPACE
 from xenet.datapath.openvswitch.timer import Timer
 from xenet.datapath.openvswitch.uplinks import Uplinks
+from xenet.datapath.openvswitch.userspace import answer_for_itself
 from xenet.datapath.openvswitch.watch import AGAIN_MS, Watch
 from xenet.datapath.openvswitch.write import Writer
 from xenet.datapath.tc import remove_redirect
@@ -367,6 +368,8 @@ class OpenVSwitchDatapath:
         self._kernel.run(set_link(link.index, alias=switch_alias(want.network), group=LIVE, addr_gen_mode=mode))
         if fresh:
             refuse_advertisements(want.bridge)
+        if fresh and self.place.userspace:
+            answer_for_itself(want.bridge)
         self._kernel.run(set_link(link.index, up=want.up))
         if want.ethtool:
             self._kernel.drivers.tell(link, want.ethtool)
