@@ -59,7 +59,8 @@ class Hubs:
     def _make(self, uplink: UplinkView) -> None:
         names = (uplink.device, far_of(uplink.device))
         there = [link for name in names if (link := self._kernel.ask(name))]
-        if strange := next((link.name for link in there if not is_ours(link)), ""):
+        ours = {link.index for link in there if is_ours(link)}
+        if strange := next((link.name for link in there if not {link.index, link.peer} & ours), ""):  # the far end is born without the mark
             raise Refused(f"{strange} exists and is another's")
         self._kernel.delete_together([link.index for link in there])
         near, far = names
