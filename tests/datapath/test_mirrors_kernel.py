@@ -110,6 +110,16 @@ def test_a_networks_frames_are_copied_each_once(host: Host) -> None:
     assert ping(one, "10.0.0.9"), "the host is reached as ever"
 
 
+def test_tagged_frames_are_a_vifs_and_not_a_networks(host: Host) -> None:
+    tagged = EVERYBODY + FAR + b"\x81\x00\x00\x2a\x88\xb5" + b"in a VLAN" + bytes(50)
+    for mirror, expected in ((VIF, [1, 1, 1]), (ALL, [1, 1, 0])):
+        mirrored(host, mirror)
+        with ExitStack() as stack:
+            ears = [stack.enter_context(capture(ns, "eth0")) for ns in host.guests]
+            host.far(send, "wire", tagged)
+        assert [sum(b"in a VLAN" in got for got in ear) for ear in ears] == expected
+
+
 def test_a_target_that_goes_and_comes_back(host: Host) -> None:
     one, *_ = host.guests
     mirrored(host, VIF)
