@@ -37,6 +37,7 @@ class Host:
         bridges = [network.bridge for network in world.state.all(Network)]
         switches = {bridge: switch for bridge in bridges if (switch := compile_switch(world.state, self.replica.host, bridge))}
         self.moves.follow(HostView(switches), 1)
+        self.moves.see_off()
 
 
 def test_the_source_forgets_the_mac_at_the_switch_over() -> None:
@@ -49,6 +50,11 @@ def test_the_source_forgets_the_mac_at_the_switch_over() -> None:
     while operations := list(world.state.all(Operation)):
         for host in (source, target):
             host.follow(world)
+        if not world.get(VM, vm).handing_over and not source.datapath.deserted:
+            assert source.datapath.unlearned == [], "its end of the port is still there"
+            source.datapath.deserted = {device}
+            source.moves.see_off()
+        for host in (source, target):
             host.follow(world)
         unlearned.append((source.datapath.unlearned, target.datapath.unlearned))
         assert source.datapath.unlearned == ([] if world.get(VM, vm).handing_over else [device])
@@ -67,6 +73,7 @@ def test_who_gives_it_back_forgets_it_as_well() -> None:
         world.report(host.replica.host)
     assert world.get(VM, vm).running_on == target.replica.host
     device = f"vif{world.get(VM, vm).domid}.0"
+    target.datapath.deserted = {device}
     target.follow(world)
     world.report(target.replica.host, {vm: "it does not come up"})
     assert world.get(VM, vm).running_on == source.replica.host

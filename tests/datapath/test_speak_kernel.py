@@ -46,6 +46,7 @@ def test_open_vswitch_holds_a_mac_that_has_just_come(view) -> None:
             until(lambda: (host.far(send, "wire", frame_from("02:00:00:00:77:77")), read_all(guest))[1])
             assert behind(host, "xapi0") == TAP.device
             host.ns(host.datapath.release, TAP)
+            assert behind(host, "xapi0") == TAP.device
             until(lambda: (host.far(send, "wire", frame_from(TAP.mac)), behind(host, "xapi0") == "eth0")[1])
             host.ns(host.datapath.release, TAP)
             host.ns(host.datapath.hold, TAP)

@@ -78,8 +78,8 @@ class Announcer:
         """When each was first announced, in nanoseconds of time.time_ns."""
 
     def get_ready(self, ports: Sequence[PortView]) -> None:
-        """These are the ports of VMs that may come here next, or leave: nothing is said for them until they are here. What was ready for others
-        is let go."""
+        """These are the ports of VMs that may come here next, or leave: nothing is said for them until they are here, and who leaves is held
+        until its MAC is unlearned. What was ready for others is let go."""
         devices = {port.device for port in ports}
         for device in self._mouths.keys() - devices - self._repeats.keys():
             self._mouths.pop(device).close()
@@ -87,7 +87,6 @@ class Announcer:
         for port in ports:
             if timer := self._repeats.pop(port.device, None):
                 timer.cancel()
-                self._release(port.device)
             with suppress(OSError):  # it will be tried again when it is needed
                 if mouth := self._mouth(port):
                     mouth.ready = announcement(port.mac, mouth.addresses(f"eth{port.index}"))

@@ -96,6 +96,9 @@ class Backend:
     def unlearn(self, port: PortView) -> None:
         self._datapath.unlearn(port)
 
+    def has_carrier(self, port: PortView) -> bool:
+        return self._datapath.has_carrier(port)
+
     def fileno(self) -> int:
         return self._epoll.fileno()
 

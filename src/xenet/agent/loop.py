@@ -186,6 +186,7 @@ class Loop:
             self.given.follow()
             self.moves.follow(self.keeper.wanted(), began)
             self.himn.follow(self.keeper.replica, self._port)
+        self.moves.see_off()
         if any(told) or steps:
             self.learner.follow(self.keeper.wanted())
         if any(told) or Wake.LEARNED in batch:

@@ -76,8 +76,10 @@ class Moves:
         self._datapath = datapath
         self._posts: dict[str, _Post] = {}
         """By the host's device."""
-        self._left: set[str] = set()
-        """Devices whose guests may be elsewhere: their MACs were unlearned."""
+        self._gone: set[str] = set()
+        """Devices whose guests were switched over to another host."""
+        self._leaving: dict[str, PortView] = {}
+        """Those whose MACs are still to be unlearned."""
         self.heard: tuple[Heard, ...] = ()
         """What the server has not been told yet."""
         self.changed: Callable[[], None] = lambda: None
@@ -100,23 +102,26 @@ class Moves:
         """The host has been made so, from this moment on (nanoseconds of time.time_ns)."""
         ports = {port.device: (switch, port) for switch in wanted.switches.values() for port in switch.ports.values()}
         self._announcer.get_ready([port for _, port in ports.values() if port.moving])
-        self._see_off([port for _, port in ports.values() if port.moving])
+        gone = {device: port for device, (_, port) in ports.items() if port.moving and self._is_elsewhere(port)}
+        self._leaving = {device: port for device, port in gone.items() if device not in self._gone or device in self._leaving}
+        self._gone = set(gone)
         for device, (switch, port) in ports.items():
             if port.moving and device not in self._posts:
                 self._begin(_ways(switch, wanted.switches.values()), port)
         for device, post in list(self._posts.items()):
             self._go_on(device, post, ports[device][1] if device in ports else None, began)
 
-    def _see_off(self, moving: Sequence[PortView]) -> None:
-        """Who has been switched over to another host: what the switch here knows of its MAC is no longer so."""
-        gone = [port for port in moving if self._is_elsewhere(port)]
-        for port in gone:
-            if port.device not in self._left:
-                try:
-                    self._datapath.unlearn(port)
-                except OSError as error:  # it hears of the new place as all others do
-                    log.debug("%s: %s", port.device, error)
-        self._left = {port.device for port in gone}
+    def see_off(self) -> None:
+        """Who has gone to another host: what the switch here knows of its MAC is no longer so. A namespace has gone when nobody is at its end of
+        the port any more; until then a frame that went everywhere could reach it by both hosts."""
+        for device, port in list(self._leaving.items()):
+            if port.kind == "namespace" and self._datapath.has_carrier(port):
+                continue
+            del self._leaving[device]
+            try:
+                self._datapath.unlearn(port)
+            except OSError as error:  # it hears of the new place as all others do
+                log.debug("%s: %s", device, error)
 
     def _is_elsewhere(self, port: PortView) -> bool:
         vm = self._replica.state.find(VM, ref_of(port.vm))

@@ -85,7 +85,10 @@ class Datapath(Protocol):
         """The switch learns the guest's MAC like any other from now on. Raises OSError."""
 
     def unlearn(self, port: PortView) -> None:
-        """The guest behind this port may be elsewhere at any moment: frames to its MAC go everywhere until it is heard again. Raises OSError."""
+        """The guest behind this port is elsewhere: frames to its MAC go everywhere until it is heard again. Raises OSError."""
+
+    def has_carrier(self, port: PortView) -> bool:
+        """Whether somebody is at the guest's end of a port, as the kernel last said."""
 
     def reap(self) -> int:
         """Delete devices that were taken out of service; how many are left."""

@@ -148,6 +148,10 @@ class BridgeDatapath:
         if link := self._kernel.table.link(port.device):
             self._kernel.run(unlearned(link.index, port.mac), errno.ENOENT)
 
+    def has_carrier(self, port: PortView) -> bool:
+        link = self._kernel.table.link(port.device)
+        return link is not None and link.carrier
+
     def do(self, steps: Sequence[s.Step]) -> list[s.StepFailure]:
         """Carry out the steps. Raises TypeError for one that is not a datapath's."""
         leaving = self._leaving(steps)

@@ -42,6 +42,8 @@ class FakeDatapath:
         """Every step that came to pass, in order."""
         self.spoken: list[tuple[str, tuple[bytes, ...]]] = []
         """What was said for which device, in order."""
+        self.deserted: set[str] = set()
+        """Ports with nobody at the guest's end."""
         self.held: list[str] = []
         """The devices whose guests' MACs are held."""
         self.unlearned: list[str] = []
@@ -159,6 +161,9 @@ class FakeDatapath:
 
     def unlearn(self, port: PortView) -> None:
         self.unlearned.append(port.device)
+
+    def has_carrier(self, port: PortView) -> bool:
+        return port.device not in self.deserted
 
     def reap(self) -> int:
         self.dead.clear()

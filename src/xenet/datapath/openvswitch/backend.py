@@ -45,6 +45,7 @@ from xenet.datapath.openvswitch.write import Writer
 from xenet.datapath.tc import remove_redirect
 from xenet.model.hidden import NIC, BondLinks, ForeignBridge, Lease
 from xenet.plan import steps as s
+from xenet.plan.announcement import announcement
 from xenet.plan.view import PortView, RouteView, Settings, SwitchView
 
 log = logging.getLogger("xenet.datapath")
@@ -256,15 +257,24 @@ class OpenVSwitchDatapath:
             ask(self.place.control(), "fdb/add", place[0], self._board.face_of(port.device), tag, port.mac)
 
     def release(self, port: PortView) -> None:
+        """Learned in the same breath: frames to a MAC that is not known go everywhere."""
+        self._drop(port)
+        self.speak(port, announcement(port.mac, ()))
+
+    def _drop(self, port: PortView) -> None:
         if place := self._board.place_of(port.device):
-            with suppress(OSError):  # it was released before, or ovs-vswitchd is another one
+            with suppress(OSError):  # it was dropped before, or ovs-vswitchd is another one
                 ask(self.place.control(), "fdb/del", place[0], str(self._board.tag_of(port.device)), port.mac)
 
     def unlearn(self, port: PortView) -> None:
         """There is no word for an entry that was learned, so it is held first. Without this the word of its new place may come late:
         ovs-vswitchd learns at once from the first frame of a flow only."""
         self.hold(port)
-        self.release(port)
+        self._drop(port)
+
+    def has_carrier(self, port: PortView) -> bool:
+        link = self._kernel.table.link(port.device)
+        return link is not None and link.carrier
 
     # --- acting ------------------------------------------------------------------------------------
 
