@@ -13,6 +13,7 @@ from xenet.model.types import Ref
 from xenet.plan.compile import compile_switch
 from xenet.plan.diff import diff_host
 from xenet.plan.view import HostView, SwitchView
+from xenet.verbs.snooping import status_of
 
 A = Ref("OpaqueRef:host-a")
 KEY, IN_BAND = "vswitch-controller-fail-mode", "vswitch-disable-in-band"
@@ -79,3 +80,5 @@ def test_a_tunnelled_network_does_not_snoop(world: World) -> None:
     draft.update(next(world.state.all(Pool)), igmp_snooping_enabled=True)
     draft.update(world.get(Host, A), software_version={"network_backend": "openvswitch"})
     assert [compile_switch(draft.state, A, bridge).snooping for bridge in ("xenbr0", world.get(Network, network).bridge)] == [True, False]
+    below, above = world.get(PIF, transport), world.get(PIF, world.pif(A, network))
+    assert [status_of(draft.state, pif, up=True) for pif in (below, above)] == ["enabled", "disabled"]

@@ -39,8 +39,10 @@ def _on_openvswitch(host: Host) -> bool:
 
 
 def status_of(state: PoolState, pif: PIF, up: bool) -> IGMPStatus:
-    """What PIF.igmp_snooping_status says of one that is up or not. Unknown on VLANs, as on a XenServer, and on bridges."""
+    """What PIF.igmp_snooping_status says of one that is up or not. Unknown on VLANs, as on a XenServer, and on bridges; a tunnel's network
+    does not snoop (see plan.vswitch)."""
     host = state.find(Host, pif.host)
     if not up or pif.VLAN >= 0 or host is None or not _on_openvswitch(host):
         return "unknown"
-    return "enabled" if any(pool.igmp_snooping_enabled for pool in state.all(Pool)) else "disabled"
+    asked = any(pool.igmp_snooping_enabled for pool in state.all(Pool))
+    return "enabled" if asked and not state.back(pif.ref, PIF.tunnel_access_PIF_of) else "disabled"
