@@ -3,9 +3,10 @@
 import os
 import signal
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from functools import partial
+from typing import Any
 
 import pytest
 
@@ -30,7 +31,7 @@ def host() -> Iterator[SwitchHost]:
         yield made
 
 
-def member(ns: Namespace, device: str = "eth0") -> socket.socket:
+def member(ns: Callable[..., Any], device: str = "eth0") -> socket.socket:
     """A socket that hears the group; closing it leaves."""
     index = ns(socket.if_nametoindex, device)
     sock: socket.socket = ns(socket.socket, socket.AF_INET, socket.SOCK_DGRAM)
