@@ -179,6 +179,9 @@ class Loop:
         began, told = time.time_ns(), [self._take(item) for item in batch]
         if any(told) and self.heard(self.keeper.replica):
             self._leave()
+        if self.moves.leaving:  # before all else: who has stayed behind sends to where nobody is
+            self.keeper.hear()
+            self.moves.see_off()
         steps = self.keeper.converge()
         self._plan_ahead(steps)
         follow_links(self.keeper.datapath, self._announce)

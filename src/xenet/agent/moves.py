@@ -78,7 +78,7 @@ class Moves:
         """By the host's device."""
         self._gone: set[str] = set()
         """Devices whose guests were switched over to another host."""
-        self._leaving: dict[str, PortView] = {}
+        self.leaving: dict[str, PortView] = {}
         """Those whose MACs are still to be unlearned."""
         self.heard: tuple[Heard, ...] = ()
         """What the server has not been told yet."""
@@ -103,7 +103,7 @@ class Moves:
         ports = {port.device: (switch, port) for switch in wanted.switches.values() for port in switch.ports.values()}
         self._announcer.get_ready([port for _, port in ports.values() if port.moving])
         gone = {device: port for device, (_, port) in ports.items() if port.moving and self._is_elsewhere(port)}
-        self._leaving = {device: port for device, port in gone.items() if device not in self._gone or device in self._leaving}
+        self.leaving = {device: port for device, port in gone.items() if device not in self._gone or device in self.leaving}
         self._gone = set(gone)
         for device, (switch, port) in ports.items():
             if port.moving and device not in self._posts:
@@ -114,10 +114,10 @@ class Moves:
     def see_off(self) -> None:
         """Who has gone to another host: what the switch here knows of its MAC is no longer so. A namespace has gone when nobody is at its end of
         the port any more; until then a frame that went everywhere could reach it by both hosts."""
-        for device, port in list(self._leaving.items()):
+        for device, port in list(self.leaving.items()):
             if port.kind == "namespace" and self._datapath.has_carrier(port):
                 continue
-            del self._leaving[device]
+            del self.leaving[device]
             try:
                 self._datapath.unlearn(port)
             except OSError as error:  # it hears of the new place as all others do
