@@ -5,9 +5,6 @@ A gap is the time from the first packet that was lost to the first behind it tha
 whatever else the machine did. What the receiver saw is shown, too: the longest time without a packet, beside that of the same streams
 while nobody moved.
 
-Moves follow each other within 10 s, for which ovs-vswitchd keeps flows: it then hears of the new place late, and a VM at the source reaches the one
-that has left only when the source's agent has seen it go (Datapath.unlearn). That time has no bound here.
-
 VLANs and bonds of the Linux bridge need a kernel that has them. Where it has not, they run on a stock kernel in a virtual machine without KVM
 (tools/stock_kernel.py), ten to twenty times slower and with fewer packets and moves: those times are upper bounds.
 """
@@ -233,8 +230,7 @@ def figures(datapath: str, networks: Sequence[str], within: bool) -> Iterator[Ro
             with ExitStack() as stack:
                 rounds, name = list(_rounds(run, Senders(stack, run))), f"{datapath}, {run.name}"
             for stream, source in enumerate(SOURCES):
-                bound = within and (datapath == "bridge" or source == "router")
-                yield from _of_stream(f"{name}, {source}", rounds, stream, bound)
+                yield from _of_stream(f"{name}, {source}", rounds, stream, within)
             yield from _of_hosts(name, rounds)
 
 

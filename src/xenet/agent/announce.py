@@ -19,7 +19,7 @@ from xenet.datapath.addresses import Address, dump_addresses
 from xenet.datapath.base import Datapath
 from xenet.datapath.links import get_link, link_index
 from xenet.datapath.namespaces import packets_in
-from xenet.plan.announcement import announcement
+from xenet.plan.announcement import announcement, herald
 from xenet.plan.steps import Announce, Step, StepFailure
 from xenet.plan.view import PortView
 
@@ -78,8 +78,8 @@ class Announcer:
         """When each was first announced, in nanoseconds of time.time_ns."""
 
     def get_ready(self, ports: Sequence[PortView]) -> None:
-        """These are the ports of VMs that may come here next, or leave: nothing is said for them until they are here, and who leaves is held
-        until its MAC is unlearned. What was ready for others is let go."""
+        """These are the ports of VMs that may come here next, or leave: nothing is said for them until they are here. What was ready for others
+        is let go."""
         devices = {port.device for port in ports}
         for device in self._mouths.keys() - devices - self._repeats.keys():
             self._mouths.pop(device).close()
@@ -87,6 +87,7 @@ class Announcer:
         for port in ports:
             if timer := self._repeats.pop(port.device, None):
                 timer.cancel()
+                self._release(port.device)
             with suppress(OSError):  # it will be tried again when it is needed
                 if mouth := self._mouth(port):
                     mouth.ready = announcement(port.mac, mouth.addresses(f"eth{port.index}"))
@@ -139,11 +140,12 @@ class Announcer:
 
     def _say(self, port: PortView) -> None:
         """Raises OSError."""
+        last = herald(port.mac, os.urandom(5))
         if port.kind != "namespace":
-            self._datapath.speak(port, announcement(port.mac, self._addresses_of(port)))
+            self._datapath.speak(port, [*announcement(port.mac, self._addresses_of(port)), last])
         elif mouth := self._mouth(port):
             nic = f"eth{port.index}"
-            mouth.say(nic, mouth.ready or announcement(port.mac, mouth.addresses(nic)))
+            mouth.say(nic, [*(mouth.ready or announcement(port.mac, mouth.addresses(nic))), last])
             mouth.ready = []
         else:
             return

@@ -26,6 +26,12 @@ def announcement(mac: str, addresses: Iterable[str]) -> list[bytes]:
     return frames or [_arp(own, RARP, _RARP_REQUEST, bytes(4))]
 
 
+def herald(mac: str, station: bytes) -> bytes:
+    """A reverse ARP request, too, but to a station that is nowhere, another one each time (5 bytes of chance): every switch floods it, and for
+    one that learns from the first frame of a flow only (Open vSwitch, within 10 s) it is the first."""
+    return b"\x02" + station + announcement(mac, ())[0][6:]
+
+
 def _arp(mac: bytes, ethertype: int, operation: int, address: bytes) -> bytes:
     """From and about the same address. A reverse request asks for that of its own MAC."""
     target = mac if ethertype == RARP else bytes(6)

@@ -267,10 +267,11 @@ class OpenVSwitchDatapath:
                 ask(self.place.control(), "fdb/del", place[0], str(self._board.tag_of(port.device)), port.mac)
 
     def unlearn(self, port: PortView) -> None:
-        """There is no word for an entry that was learned, so it is held first. Without this the word of its new place may come late:
-        ovs-vswitchd learns at once from the first frame of a flow only."""
-        self.hold(port)
-        self._drop(port)
+        """There is no word for an entry that was learned, so it is held first, outside, where the guest is. Without this the word of its new place
+        may come late: ovs-vswitchd learns at once from the first frame of a flow only."""
+        if place := self._board.place_of(port.device):
+            ask(self.place.control(), "fdb/add", place[0], self._board.outward(place[0]), str(self._board.tag_of(port.device)), port.mac)
+            self._drop(port)
 
     def has_carrier(self, port: PortView) -> bool:
         link = self._kernel.table.link(port.device)

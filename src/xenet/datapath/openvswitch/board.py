@@ -111,6 +111,11 @@ class Board:
         """The interface by which a device of a VIF is in the switch."""
         return self._faces.get(device, device)
 
+    def outward(self, bridge: str) -> str:
+        """An interface by which a bridge's row leads out; where it does not, its own."""
+        found = (port for port in self._bridges[bridge].ports.values() if UPLINK in port.external and not port.fake and port.interfaces)
+        return next((port.interfaces[0].name for port in found), bridge)
+
     def tag_of(self, device: str) -> int:
         """Of the VLAN that a device of a VIF is on, 0 for none."""
         found = (self.home(name)[1] for name in self._users.get(device, ()) if device in self._asked[name].ports)
