@@ -51,6 +51,17 @@ def test_networks_a_vlan_and_a_lock(pair: Pair) -> None:
         pair.api.VM.hard_shutdown(vm)
 
 
+def test_a_host_changes_to_bridges_and_back(pair: Pair) -> None:
+    """The kernel gives VXLAN's UDP port to one of the two only."""
+    one, _ = pair.guests(pair.joined([pair.pif(host, "eth0") for host in pair.hosts], "vxlan", 7), 7)
+    assert ping(one, "10.1.7.2")
+    for backend, there, gone in (("bridge", "tunnel1", "vxlan_sys_4789"), ("openvswitch", "vxlan_sys_4789", "tunnel1")):
+        pair.api.host.set_network_backend(pair.pool.host("host2"), backend)
+        until(lambda: ping(one, "10.1.7.2", 1.0))
+        assert there in links(pair.hosts["host2"])
+        assert gone not in links(pair.hosts["host2"])
+
+
 @pytest.mark.parametrize(("protocol", "subnet"), [("vxlan", 2), ("gre", 3)])
 def test_a_tunnel(pair: Pair, protocol: str, subnet: int) -> None:
     network = pair.joined([pair.pif(host, "eth0") for host in pair.hosts], protocol, subnet)
@@ -61,7 +72,7 @@ def test_a_tunnel(pair: Pair, protocol: str, subnet: int) -> None:
     assert not passes(one, f"10.1.{subnet}.2", 1501 - OVERHEAD[protocol])
     assert any(frame[12:14] == IPV4 and carries(protocol, pair.key, frame[14:]) for frame in wire)
     assert transfers(one, two, f"10.1.{subnet}.2", 1_000_000)
-    (end,) = vsctl(pair, "host1", "--bare", "--columns=name", "find", "interface", f"type={protocol}").split()
+    (end,) = vsctl(pair, "host1", "--bare", "--columns=name", "find", "interface", f"type={protocol}", f"options:key={pair.key}").split()
     vsctl(pair, "host1", "del-port", end)
     until(lambda: end in vsctl(pair, "host1", "--bare", "--columns=name", "list", "port"))
     assert ping(one, f"10.1.{subnet}.2")
