@@ -124,6 +124,9 @@ def test_db_introduces_refusals(world, host, pif):
     assert world.refusal(call, *db_introduce(host, internal, "eth1")) == ["DUPLICATE_PIF_DEVICE_NAME", "eth1"]
     assert world.refusal(call, *db_introduce(host, world.external(1), "eth7")) == ["NETWORK_ALREADY_CONNECTED", host, pif]
     assert world.refusal(call, *db_introduce(host, internal, "eth7", VLAN_master_of=ABSENT)) == ["HANDLE_INVALID", "VLAN", ABSENT]
+    vlan = world.call("VLAN.create", pif, 42, world.network())
+    assert world.refusal(call, *db_introduce(host, internal, "eth7", VLAN_master_of=vlan)) == ["VLAN_IN_USE", world.get(PIF, pif).device, "42"]
+    world.call("VLAN.destroy", vlan)
     made = world.get(PIF, world.call(call, *db_introduce(host, internal, "eth7")))
     assert (made.plugged, made.currently_attached) == (False, False)
     world.call("PIF.db_forget", made.ref)

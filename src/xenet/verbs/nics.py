@@ -143,12 +143,13 @@ def db_introduce(  # noqa: PLR0913 - XenServer's parameters
 ) -> Outcome:
     """The records alone, unplugged: nothing on the host changes. bond_slave_of is ignored, as in XenServer, and so is management: a host
     is reached where management_reconfigure says.
-    Raises DUPLICATE_PIF_DEVICE_NAME [device], NETWORK_ALREADY_CONNECTED [host, pif]."""
+    Raises DUPLICATE_PIF_DEVICE_NAME [device], VLAN_IN_USE [device, tag] for the VLAN of another PIF, NETWORK_ALREADY_CONNECTED [host, pif]."""
     on = call.state.get(Network, network)
     if physical and device in _physical_devices(call, host):
         raise Failure("DUPLICATE_PIF_DEVICE_NAME", device)
     if VLAN_master_of != NULL:
-        call.state.get(VLANRecord, VLAN_master_of)
+        vlan = call.state.get(VLANRecord, VLAN_master_of)
+        raise Failure("VLAN_IN_USE", call.state.get(PIF, vlan.tagged_PIF).device, str(vlan.tag))
     check_unconnected(call.state, on, host)
     work = Work(call)
     nic = next((nic for nic in _facts(call, host).nics if nic.device == device), None)
@@ -170,7 +171,6 @@ def db_introduce(  # noqa: PLR0913 - XenServer's parameters
             netmask=netmask,
             gateway=gateway,
             DNS=DNS,
-            VLAN_master_of=VLAN_master_of,
             other_config=other_config,
             disallow_unplug=disallow_unplug,
             ipv6_configuration_mode=ipv6_configuration_mode,
