@@ -8,6 +8,7 @@ import pytest
 from tests.datapath.bridge_host import tap
 from xenet.agent.announce import PAUSES, Announcer
 from xenet.datapath.fake import FakeDatapath
+from xenet.guests.base import FakeGuests
 from xenet.plan.announcement import announcement
 from xenet.plan.view import PortView
 
@@ -39,7 +40,7 @@ def test_nobody_is_spoken_for_who_is_about_to_leave(quick: None) -> None:
     said = Said()
 
     async def run() -> None:
-        announcer = Announcer(lambda vm: None, said, lambda port: ["10.0.0.1"])
+        announcer = Announcer(FakeGuests(), said, lambda port: ["10.0.0.1"])
         announcer.announce_port(TAP)
         assert said.held == [TAP.device]
         announcer.get_ready([TAP])
@@ -61,7 +62,7 @@ def test_nothing_is_held_by_an_agent_that_has_ended() -> None:
     said = Said()
 
     async def run() -> None:
-        announcer = Announcer(lambda vm: None, said, lambda port: [])
+        announcer = Announcer(FakeGuests(), said, lambda port: [])
         announcer.announce_port(TAP)
         assert said.held == [TAP.device]
         announcer.close()
@@ -74,7 +75,7 @@ def test_what_cannot_be_said_now_is_said_later(quick: None) -> None:
     said = Said(trouble=True)
 
     async def run() -> None:
-        announcer = Announcer(lambda vm: None, said, lambda port: [])
+        announcer = Announcer(FakeGuests(), said, lambda port: [])
         announcer.announce_port(TAP)
         assert announcer.spoken == {}
         said.trouble = False

@@ -6,6 +6,7 @@ from tests.verbs.world import World
 from xenet.agent.moves import Moves
 from xenet.agent.replica import Replica
 from xenet.datapath.fake import FakeDatapath
+from xenet.guests.base import FakeGuests
 from xenet.model.hidden import Operation
 from xenet.model.network import Network
 from xenet.model.types import Ref
@@ -30,7 +31,7 @@ class Host:
     def __init__(self, ref: Ref) -> None:
         self.replica, self.datapath = Replica(), FakeDatapath()
         self.replica.host = ref
-        self.moves = Moves(self.replica, lambda vm: None, self.datapath, lambda port: [])
+        self.moves = Moves(self.replica, FakeGuests(), self.datapath, lambda port: [])
 
     def follow(self, world: World) -> None:
         self.replica.state = world.state

@@ -16,6 +16,7 @@ from tests.e2e.test_migration import received_now
 from tests.e2e.world import send, until
 from xenet.agent.announce import Announcer
 from xenet.agent.learner import Book
+from xenet.guests.base import FakeGuests
 from xenet.model.hidden import Claim
 from xenet.plan.announcement import announcement
 
@@ -69,7 +70,7 @@ def test_on_open_vswitch(check) -> None:
 
 def test_all_that_is_known_is_on_the_wire_again_and_again(either: Host) -> None:
     book = Book(replica_with(Claim("10.0.0.1", 1), Claim("2001:db8::1", 2)))
-    announcer = Announcer(lambda vm: None, either.datapath, book.addresses)
+    announcer = Announcer(FakeGuests(), either.datapath, book.addresses)
     either.reach(external(either, TAP))
     frames: list[bytes] = []
 

@@ -16,6 +16,7 @@ from xenet.agent.door import Door
 from xenet.cli.xenet import main
 from xenet.datapath.netlink import Socket
 from xenet.guests.namespace import NamespaceGuests
+from xenet.guests.qemu import QemuGuests
 from xenet.link.channel import Channel
 from xenet.store.sqlite import SqliteStore
 
@@ -26,6 +27,10 @@ MOMENTS: tuple[tuple[Any, str], ...] = (
     (Door, "_hand_over"),
     (NamespaceGuests, "start"),
     (NamespaceGuests, "stop"),
+    (QemuGuests, "start"),
+    (QemuGuests, "stop"),
+    (QemuGuests, "send"),
+    (QemuGuests, "keep"),
 )
 
 

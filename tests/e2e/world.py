@@ -14,7 +14,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ from tests.e2e.forge import Forked, forge
 from tests.netns import Namespace
 from xenet.datapath.openvswitch.daemons import Daemons
 from xenet.guests.namespace import NamespaceGuests
+from xenet.guests.qemu import QemuGuests
 
 PASSWORD = "a password for tests"
 VM_RECORD = {
@@ -158,9 +159,10 @@ class Pool:
             last.callback(self._disconnect)
 
     def _stop_guests(self, host: str) -> None:
-        guests = NamespaceGuests(self.folder / host / "guests")
-        for vm in guests.observe():
-            guests.stop(vm)
+        with closing(QemuGuests(self.folder / host / "machines")) as machines:
+            for guests in (NamespaceGuests(self.folder / host / "guests"), machines):
+                for vm in guests.observe():
+                    guests.stop(vm)
 
     # --- the API -----------------------------------------------------------------------------------
 

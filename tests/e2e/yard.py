@@ -62,10 +62,10 @@ class Yard:
     def ping(self) -> bool:
         """Whether the router and both other VMs reach the VM that moves, and it the router by its default route."""
         asked = [(place, MOVER) for place in (self.router, *self.others.values())] + [(self.guest, ROUTER)]
-        return all(_answers(place, address) for place, address in asked)
+        return all(answers(place, address) for place, address in asked)
 
 
-def _answers(place: Any, address: str) -> bool:
+def answers(place: Any, address: str) -> bool:
     return bool(place(subprocess.run, ["ping", "-q", "-n", "-c1", "-W2", address], capture_output=True).returncode == 0)
 
 

@@ -19,6 +19,7 @@ from xenet.datapath.addresses import Address, dump_addresses
 from xenet.datapath.base import Datapath
 from xenet.datapath.links import get_link, link_index
 from xenet.datapath.namespaces import packets_in
+from xenet.guests.base import Guests
 from xenet.plan.announcement import announcement, herald
 from xenet.plan.steps import Announce, Step, StepFailure
 from xenet.plan.view import PortView
@@ -64,9 +65,8 @@ def _is_spoken_of(address: Address, index: int) -> bool:
 class Announcer:
     """Speaks for the guests of one host, as the event loop's time goes on."""
 
-    def __init__(self, netns_of: Callable[[str], int | None], datapath: Datapath, addresses_of: AddressesOf) -> None:
-        """`netns_of`: a VM's namespace as a descriptor that the caller closes."""
-        self._netns_of = netns_of
+    def __init__(self, guests: Guests, datapath: Datapath, addresses_of: AddressesOf) -> None:
+        self._guests = guests
         self._datapath = datapath
         self._addresses_of = addresses_of
         self._mouths: dict[str, Mouth] = {}
@@ -94,7 +94,7 @@ class Announcer:
 
     def _mouth(self, port: PortView) -> Mouth | None:
         """None for a guest that has no namespace here. Raises OSError."""
-        if port.kind == "namespace" and port.device not in self._mouths and (netns := self._netns_of(port.vm)) is not None:
+        if port.kind == "namespace" and port.device not in self._mouths and (netns := self._guests.netns(port.vm)) is not None:
             try:
                 self._mouths[port.device] = Mouth(netns)
             finally:
@@ -106,6 +106,8 @@ class Announcer:
         for step in steps:
             if isinstance(step, Announce):
                 self.announce_port(step.port)
+        for vm in dict.fromkeys(step.port.vm for step in steps if isinstance(step, Announce) and step.port.kind == "tap"):
+            self._guests.announce(vm)  # what it has to say by itself
         return []
 
     def announce_port(self, port: PortView) -> None:

@@ -3,6 +3,7 @@
 It holds no plan from one time to the next: whatever happened in between, the next comparison starts from what is.
 """
 
+import time
 from collections.abc import Callable, Iterable, Sequence
 from itertools import groupby
 from typing import TypeVar
@@ -14,13 +15,18 @@ from xenet.datapath.base import Datapath
 from xenet.guests.base import GuestError, Guests
 from xenet.model.hidden import NIC
 from xenet.model.network import Network
+from xenet.model.types import ref_of
+from xenet.model.vif import VIF
 from xenet.plan.compile import compile_guest, compile_switch, is_due_elsewhere, vms_on
 from xenet.plan.diff import diff_views
 from xenet.plan.ethtool import asked_of
-from xenet.plan.steps import CreatePort, StartGuest, Step, StepFailure, StopGuest
+from xenet.plan.guests import is_waited_for
+from xenet.plan.steps import CreatePort, HaltGuest, KeepGuest, PlugNIC, SendGuest, StartGuest, Step, StepFailure, StopGuest, UnplugNIC
 from xenet.plan.view import GuestView, HostView, SwitchView, nics_of
 
 V = TypeVar("V")
+ENDS_WITHIN = 30.0
+"""Seconds for a guest to end that was asked to."""
 
 
 class Keeper:
@@ -48,6 +54,10 @@ class Keeper:
         self._bridges: set[str] = set()
         """What has to be compared, beside what the replica names: by the kernel's news, or because it failed."""
         self._vms: set[str] = set()
+        self._absent: set[str] = set()
+        """The VMs that shall run here, but have yet to come."""
+        self._asked: dict[str, float] = {}
+        """When VMs were first seen to have been asked to end."""
         self._facts: tuple[NIC, ...] | None = None
 
     # --- what is wanted ----------------------------------------------------------------------------
@@ -55,15 +65,37 @@ class Keeper:
     def wanted(self) -> HostView:
         return HostView(self._switches, self._guests)
 
-    def recompile(self, bridges: Iterable[str], vms: Iterable[str]) -> None:
-        """Bring the wanted view up to date where the replica changed."""
+    def recompile(self, bridges: Iterable[str], vms: Iterable[str]) -> set[str]:
+        """Bring the wanted view up to date where the replica changed, or a guest has come; the bridges that this concerned."""
         state, host = self.replica.state, self.replica.host
-        for bridge in bridges:
-            switch = compile_switch(state, host, bridge)
-            _note(self._switches, bridge, switch)
-            self.datapath.heed(bridge, asked_of(switch) if switch else {})
         for vm in vms:
             _note(self._guests, vm, compile_guest(state, host, vm))
+        before, self._absent = self._absent, self._yet_to_come()
+        concerned = {*bridges, *self._bridges_of(before ^ self._absent)}
+        for bridge in concerned:
+            switch = compile_switch(state, host, bridge, self._absent)
+            _note(self._switches, bridge, switch)
+            self.datapath.heed(bridge, asked_of(switch) if switch else {})
+        return concerned
+
+    def _yet_to_come(self) -> set[str]:
+        wanted = [vm for vm, guest in self._guests.items() if guest.stage in ("arrives", "held")]
+        there = self.guests.observe() if wanted else {}
+        return {vm for vm in wanted if vm not in there or there[vm].stage != "runs"}
+
+    def _bridges_of(self, vms: Iterable[str]) -> set[str]:
+        state = self.replica.state
+        networks = {vif.network for vm in vms for vif in state.where(VIF, "VM", ref_of(vm))}
+        return {network.bridge for ref in networks if (network := state.find(Network, ref)) is not None}
+
+    def waiting(self) -> set[str]:
+        """The VMs of which nothing is left to do but to wait: for one that comes, and for some time for one that was asked to end."""
+        wanted = {vm: guest for vm, guest in self._guests.items() if guest.stage in ("arrives", "halts")}
+        there = self.guests.observe() if wanted else {}
+        waiting = {vm for vm, guest in wanted.items() if is_waited_for(guest, there.get(vm))}
+        now = time.monotonic()
+        self._asked = {vm: self._asked.get(vm, now) for vm in waiting if wanted[vm].stage == "halts"}
+        return {vm for vm in waiting if now - self._asked.get(vm, now) < ENDS_WITHIN}
 
     def start_over(self) -> None:
         """Compare all of it again: after a snapshot, or now and then."""
@@ -75,6 +107,7 @@ class Keeper:
 
     def hear(self) -> None:
         """Take in the kernel's news: which switches they concern, and whether the NICs have to be asked again."""
+        self._vms |= self.guests.refresh()
         names = self.datapath.refresh()
         bridges = {name for name in names if name in self._switches or self.datapath.switch(name) is not None}
         if others := names - bridges:
@@ -124,8 +157,7 @@ class Keeper:
         replica = self.replica
         if not replica.told:
             return []
-        self.recompile(replica.bridges, replica.vms)
-        bridges, vms = replica.bridges | self._bridges, replica.vms | self._vms
+        bridges, vms = self._bridges | self.recompile(replica.bridges, replica.vms), replica.vms | self._vms
         replica.bridges, replica.vms = set(), set()
         self._bridges, self._vms = set(), set()
         steps = self.plan(bridges, vms)
@@ -164,13 +196,28 @@ class Keeper:
         failures = []
         for step in steps:
             try:
-                if isinstance(step, StartGuest):
-                    self.guests.start(step.guest)
-                elif isinstance(step, StopGuest):
-                    self.guests.stop(step.guest.vm)
+                self._do_guest(step)
             except GuestError as error:
                 failures.append(StepFailure(step, str(error), retry=True))
         return failures
+
+    def _do_guest(self, step: Step) -> None:
+        """Raises GuestError."""
+        match step:
+            case StartGuest():
+                self.guests.start(step.guest)
+            case StopGuest():
+                self.guests.stop(step.guest.vm)
+            case PlugNIC():
+                self.guests.plug(step.guest.vm, step.nic)
+            case UnplugNIC():
+                self.guests.unplug(step.guest.vm, step.nic)
+            case SendGuest():
+                self.guests.send(step.guest)
+            case KeepGuest():
+                self.guests.keep(step.guest)
+            case HaltGuest():
+                self.guests.halt(step.guest.vm)
 
 
 def _note(views: dict[str, V], name: str, view: V | None) -> None:

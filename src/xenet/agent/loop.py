@@ -88,7 +88,7 @@ class Loop:
         self.learner.changed = lambda: self._after(Wake.LEARNED, LEARNED_AFTER)
         self._claims: dict[str, tuple[Claim, ...]] = {}
         """What of it the server is told."""
-        self.moves = moves or Moves(keeper.replica, lambda vm: None, keeper.datapath, self.learner.book.addresses)
+        self.moves = moves or Moves(keeper.replica, keeper.guests, keeper.datapath, self.learner.book.addresses)
         self.moves.changed = lambda: self._wake(Wake.MOVED)
         self.himn = Himn(state, link)
         self.guard = Guard(answers, lambda: self._wake(Wake.GATEWAY))
@@ -109,7 +109,10 @@ class Loop:
     async def run(self) -> None:
         """For ever; with one server after the other, and without."""
         news = self.keeper.datapath.fileno()
+        guests = self.keeper.guests.fileno()
         asyncio.get_running_loop().add_reader(news, self._wake, Wake.NEWS)
+        if guests is not None:
+            asyncio.get_running_loop().add_reader(guests, self._wake, Wake.NEWS)
         self._after(Wake.AUDIT, AUDIT_EVERY)
         try:
             async with asyncio.TaskGroup() as tasks:
@@ -117,6 +120,8 @@ class Loop:
                 tasks.create_task(self._turns())
         finally:
             asyncio.get_running_loop().remove_reader(news)
+            if guests is not None:
+                asyncio.get_running_loop().remove_reader(guests)
             for timer in self._timers.values():
                 timer.cancel()
             self.guard.close()
@@ -187,8 +192,9 @@ class Loop:
         follow_links(self.keeper.datapath, self._announce)
         if any(told):
             self.given.follow()
-            self.moves.follow(self.keeper.wanted(), began)
             self.himn.follow(self.keeper.replica, self._port)
+        if any(told) or self.moves.under_way:
+            self.moves.follow(self.keeper.wanted(), began)
         self.moves.see_off()
         if any(told) or steps:
             self.learner.follow(self.keeper.wanted())
@@ -284,7 +290,9 @@ class Loop:
         keeper, given = self.keeper, self.given
         doors = {**self.door.failures, **self.himn.door.failures}
         failures = {**keeper.failures, **keeper.standing, **self.guard.failures(), **doors, **given.failures()}
-        pending = tuple(sorted(given.waiting() | self.guard.waiting() | self.moves.waiting()))
+        if waiting := keeper.waiting():
+            self._after(Wake.RETRY, RETRY_AFTER)  # its time may be over then
+        pending = tuple(sorted(given.waiting() | self.guard.waiting() | self.moves.waiting() | waiting))
         bonds, bridges = tuple(keeper.datapath.bonds()), tuple(keeper.datapath.bridges())
         leases = (given.leases(), given.leases6())
         return Report(keeper.replica.state.revision, failures, keeper.facts(), *leases, pending, bonds, bridges, self.moves.heard, self._claims)

@@ -30,7 +30,9 @@ from xenet.datapath.announcement import Voice
 from xenet.datapath.base import Datapath
 from xenet.guests import held
 from xenet.guests.base import FakeGuests, Guests
+from xenet.guests.every import AllGuests
 from xenet.guests.namespace import NamespaceGuests
+from xenet.guests.qemu import QemuGuests
 from xenet.link.messages import Hello
 from xenet.model.hidden import NIC
 from xenet.plan.view import nics_of
@@ -95,13 +97,19 @@ def open_host(settings: Settings, replica: Replica) -> tuple[Datapath, Guests, B
         from xenet.datapath.fake import FakeDatapath
 
         return FakeDatapath(nics=fake_nics(settings.nics)), FakeGuests(), None
-    guests = NamespaceGuests(guest_folder(settings), replica.neighbours)
+    machines = QemuGuests(machine_folder(guest_folder(settings)), lambda: map(machine_folder, replica.neighbours()))
+    guests = AllGuests(NamespaceGuests(guest_folder(settings), replica.neighbours), machines)
     backend = Backend(settings.state, settings.datapath, guests.netns, bool(settings.netns))
     return cast("Datapath", backend), guests, backend
 
 
 def guest_folder(settings: Settings) -> Path:
     return settings.state.absolute() / "guests"
+
+
+def machine_folder(guests: Path) -> Path:
+    """Where the QEMU guests of a host are whose namespaces are here."""
+    return guests.with_name("machines")
 
 
 def place_of(settings: Settings) -> str:
@@ -142,7 +150,7 @@ def hello_of(settings: Settings, identity: str, backend: Backend | None, checkpo
 async def serve(settings: Settings, replica: Replica, datapath: Datapath, guests: Guests, backend: Backend | None, checkpoint: Checkpoint) -> None:
     """Run until SIGTERM or SIGINT. Raises InUse when a take-over had to be given back."""
     learner = Learner(replica, None if settings.datapath == "fake" else Listener())
-    moves = Moves(replica, guests.netns, datapath, learner.book.addresses)
+    moves = Moves(replica, guests, datapath, learner.book.addresses)
     keeper = Keeper(replica, datapath, guests, settings.nics, moves.announce)
     hello = partial(hello_of, settings, host_uuid(settings.state), backend, checkpoint)
     answers, tell = (None, None) if settings.datapath == "fake" else (gateway_answers, Voice().announce)

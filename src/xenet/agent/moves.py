@@ -2,7 +2,8 @@
 to it, so that the migration can say what was lost.
 
 The host that the VM leaves hears what comes for it, at its port and at the uplink. The host that it comes to hears that too, and what reaches
-the guest, by the old NIC and by the new. The server compares the two (verbs/measure.py).
+the guest, by the old NIC and by the new. The server compares the two (verbs/measure.py). A QEMU's NICs are not to be listened to; it gets what
+its tap does, by the old one until it stands still, by the new one from its first frame on, as that is shut until it runs.
 """
 
 import asyncio
@@ -11,12 +12,14 @@ import os
 import socket
 import time
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 
 from xenet.agent.announce import AddressesOf, Announcer
 from xenet.agent.ear import Ear
 from xenet.agent.replica import Replica
 from xenet.datapath.base import Datapath
 from xenet.datapath.namespaces import opened_in
+from xenet.guests.base import Guests
 from xenet.model.hidden import Frame, Heard
 from xenet.model.types import NULL, ref_of
 from xenet.model.vm import VM
@@ -34,6 +37,8 @@ class _Post:
     def __init__(self, port: PortView, coming: bool) -> None:
         self.port = port
         self.coming = coming
+        self.stopped: Callable[[], tuple[int, int]] = lambda: (0, 0)
+        """Of a QEMU that goes: Guests.stood_still."""
         self.since = time.time_ns()
         self.switched = 0
         self.settling = False
@@ -46,6 +51,9 @@ class _Post:
             self.ears["seen"].append(Ear(device, port.mac))
         if not self.coming:
             self.ears["seen"].append(Ear(port.device, port.mac))
+            self.ears["old"] += [Ear(port.device, port.mac)] if port.kind == "tap" else []
+        elif port.kind == "tap":
+            self.ears["new"].append(Ear(port.device, port.mac))
         elif (netns := netns_of(port.vm)) is not None:
             try:
                 for name, device in {"old": f"eth{port.index}", "new": port.device}.items():
@@ -56,23 +64,25 @@ class _Post:
 
     def close(self, announced: int = 0) -> Heard:
         frames: dict[str, tuple[Frame, ...]] = {}
-        whole = True
+        whole, (stopped, paused) = True, self.stopped()
         for name, ears in self.ears.items():
             heard = [ear.close() for ear in ears]
             frames[name] = tuple(frame for found, _ in heard for frame in found)
             whole = whole and all(all_of_it for _, all_of_it in heard)
-        return Heard(
-            self.port.vif, self.coming, **frames, since=self.since, until=time.time_ns(), switched=self.switched, announced=announced, whole=whole
-        )
+        if self.ears["old"] and not self.coming:
+            frames["old"] = tuple(frame for frame in frames["old"] if frame.time < stopped)
+            whole = whole and bool(stopped)
+        times = {"since": self.since, "until": time.time_ns(), "switched": self.switched, "announced": announced, "paused": paused}
+        return Heard(self.port.vif, self.coming, **frames, **times, whole=whole)  # type: ignore[arg-type]
 
 
 class Moves:
     """The VMs on their way to and from one host. `changed` is called when there is more to report."""
 
-    def __init__(self, replica: Replica, netns_of: Callable[[str], int | None], datapath: Datapath, addresses_of: AddressesOf) -> None:
+    def __init__(self, replica: Replica, guests: Guests, datapath: Datapath, addresses_of: AddressesOf) -> None:
         self._replica = replica
-        self._netns_of = netns_of
-        self._announcer = Announcer(netns_of, datapath, addresses_of)
+        self._guests = guests
+        self._announcer = Announcer(guests, datapath, addresses_of)
         self._datapath = datapath
         self._posts: dict[str, _Post] = {}
         """By the host's device."""
@@ -94,6 +104,11 @@ class Moves:
     def waiting(self) -> set[str]:
         """The VMs of which there will be more to say."""
         return {post.port.vm for post in self._posts.values() if post.settling}
+
+    @property
+    def under_way(self) -> bool:
+        """Whether there is something to follow: a guest may come without a word of the server's."""
+        return bool(self._posts)
 
     def told(self) -> None:
         self.heard = ()
@@ -132,8 +147,10 @@ class Moves:
         if vm is None or not vm.handing_over:  # an agent that was not there before the switch-over has missed what there is to hear
             return
         post = _Post(port, coming=vm.running_on != self._replica.host)
+        if port.kind == "tap" and not post.coming:
+            post.stopped = partial(self._guests.stood_still, port.vm)
         try:
-            post.open(ways, self._netns_of)
+            post.open(ways, self._guests.netns)
         except OSError:
             post.close()
         else:
@@ -149,7 +166,7 @@ class Moves:
         elif vm.peer == NULL and not post.settling:
             post.settling = True
             asyncio.get_running_loop().call_later(SETTLES, self._settled, device)
-        elif here and post.coming and not post.switched:
+        elif here and post.coming and not post.switched and port is not None and not port.moving:
             post.switched = began
 
     def _settled(self, device: str) -> None:

@@ -14,6 +14,7 @@ from click.core import ParameterSource
 
 from xenet.cli import inspect, inventory
 from xenet.cli.lab import lab
+from xenet.model.guests import KINDS
 
 LOG_FORMAT = "%(asctime)s %(name)s %(levelname)s %(message)s"
 
@@ -76,7 +77,7 @@ def agent_options(command: Any) -> Any:
     """The options that describe a host, for `serve` and `agent`."""
     for option in (
         click.option("--take-over", is_flag=True, help="Move the addresses of NICs in use to their bridges; undone if the gateway falls silent."),
-        click.option("--guests", type=click.Choice(["tap", "namespace"]), default="tap", show_default=True, help="What VMs are by default."),
+        click.option("--guests", type=click.Choice(KINDS), default="tap", show_default=True, help="What VMs are by default."),
         click.option("--datapath", type=click.Choice(["auto", "bridge", "openvswitch", "fake"]), default="auto", show_default=True),
         click.option("--netns", default="", help="The host's network namespace: a name of `ip netns` or a path."),
         click.option("--name", default=os.uname().nodename, show_default=True, help="The host's name-label."),

@@ -11,7 +11,7 @@ import re
 import msgspec
 
 from xenet.datapath.links import SWITCHES, Link
-from xenet.model.guests import GuestKind
+from xenet.model.guests import PortKind
 from xenet.plan.view import BondView, PortView
 
 LIVE = 0x58454E01
@@ -76,7 +76,7 @@ def port_view(link: Link) -> PortView | None:
     named, said = _DEVICE.match(link.name), words(link.alias)
     if named is None or not said.keys() >= {"vif", "vm", "mac"}:
         return None
-    kind: GuestKind = "tap" if named[1] == "tap" else "namespace"
+    kind: PortKind = "tap" if named[1] == "tap" else "namespace"
     moving = "moving" in said
     return PortView(link.name, said["vif"], said["vm"], int(named[2]), said["mac"], link.mtu, kind, link.up, moving=moving)
 

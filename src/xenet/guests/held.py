@@ -11,8 +11,9 @@ import os
 import select
 import signal
 import struct
+import subprocess
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 STARTING_S = 10.0
@@ -35,6 +36,25 @@ def take(path: Path) -> int:
         raise Held(str(path)) from None
     os.ftruncate(fd, 0)
     return fd
+
+
+def launch(
+    argv: Sequence[str],
+    lock: int,
+    *,
+    stdin: int = subprocess.DEVNULL,
+    stderr: int = subprocess.DEVNULL,
+    pass_fds: Sequence[int] = (),
+    cwd: str | Path = "/",
+    env: Mapping[str, str] | None = None,
+) -> int:
+    """Start the process that holds the lock from now on, as its standard output, in a session of its own; its pid. It must write that there
+    itself, as a line. Raises OSError."""
+    process = subprocess.Popen(
+        argv, stdin=stdin, stdout=lock, stderr=stderr, pass_fds=pass_fds, start_new_session=True, cwd=cwd, env=env or {}
+    )
+    process.returncode = 0  # Given away: its end shows in the lock, and Popen would poll every guest ever started at each new process.
+    return process.pid
 
 
 def holder(path: Path) -> int | None:

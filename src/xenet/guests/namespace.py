@@ -14,7 +14,6 @@ import re
 import shutil
 import socket
 import struct
-import subprocess
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, wait
@@ -24,7 +23,7 @@ from typing import TypeVar
 import msgspec
 
 from xenet.guests import held
-from xenet.guests.base import GuestError
+from xenet.guests.base import Apart, GuestError
 from xenet.plan.view import GuestView
 
 CLONE_NEWUTS, CLONE_NEWNET = 0x04000000, 0x40000000
@@ -177,21 +176,10 @@ def loopback_up() -> None:
 def _start_init(lock: int, directory: Path, name: str) -> int:
     reader, writer = os.pipe()
     try:
-        init = subprocess.Popen(
-            ["/bin/sh", "-c", WAIT_FOR_EVER, f"xenet:{hostname(name)}", str(directory)],
-            stdin=reader,
-            stdout=lock,
-            stderr=subprocess.DEVNULL,
-            pass_fds=[writer],
-            start_new_session=True,
-            cwd="/",
-            env={},
-        )
+        return held.launch(["/bin/sh", "-c", WAIT_FOR_EVER, f"xenet:{hostname(name)}", str(directory)], lock, stdin=reader, pass_fds=[writer])
     finally:
         os.close(reader)
         os.close(writer)
-    init.returncode = 0  # Given away: its end shows in the lock, and Popen would poll every guest ever started at each new process.
-    return init.pid
 
 
 def hostname(name: str) -> str:
@@ -199,7 +187,7 @@ def hostname(name: str) -> str:
     return re.sub(r"[^A-Za-z0-9.-]+", "-", name)[:63].strip("-.") or "guest"
 
 
-class NamespaceGuests:
+class NamespaceGuests(Apart):
     """Guests as namespaces: a folder a VM under `directory`, with its init's file and what it was started as (guest.json).
 
     A guest that moves between two hosts of one machine stays what it is, and its folder is renamed into the other host's directory: so it

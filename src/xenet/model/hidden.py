@@ -41,14 +41,17 @@ class Heard(msgspec.Struct, frozen=True):
     until: int = 0
     switched: int = 0
     """When the switch-over began."""
+    paused: int = 0
+    """Milliseconds for which the guest stood still, by its hypervisor's word; 0: it has none, or did not say."""
     announced: int = 0
     whole: bool = True
     """False where some were missed."""
 
 
-Mercy = Annotated[Literal["undo", "skip", "wait"], EnumName("operation_mercy")]
+Mercy = Annotated[Literal["undo", "skip", "wait", "hold"], EnumName("operation_mercy")]
 """What the failure of a host means for the operation that waits for it: it fails and is undone; the host is waited for no longer, since it
-makes up for it by itself once it can; or it is waited for until the time is over, and then no longer."""
+makes up for it by itself once it can; it is waited for until the time is over, and then no longer; or the operation fails when the host says
+that it failed, but waits for one that is silent until the time is over."""
 
 
 class Phase(msgspec.Struct, frozen=True):
@@ -62,6 +65,8 @@ class Phase(msgspec.Struct, frozen=True):
     """What takes back all that was done by then, this phase included."""
     back: tuple["Phase", ...] = ()
     """The way to `undo`, where one commit is not enough."""
+    heeds: tuple[Ref, ...] = ()
+    """Hosts that are not waited for, but whose failure counts."""
 
 
 class Operation(Record, frozen=True, kw_only=True):
@@ -95,6 +100,8 @@ class Operation(Record, frozen=True, kw_only=True):
     """The phases that are still to come."""
     back: Hidden[tuple[Phase, ...]] = ()
     """The phases that lead to `undo` from here."""
+    heeds: Hidden[tuple[HostRef, ...]] = ()
+    """Hosts that are not waited for, but whose failure counts."""
     heard: Hidden[tuple[Heard, ...]] = ()
     """Of a migration: what the hosts heard, for its result."""
     failure: Hidden[StrSet] = ()

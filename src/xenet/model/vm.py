@@ -98,7 +98,7 @@ VMOperation = Annotated[
 
 
 class VM(Record, frozen=True, kw_only=True):
-    """A virtual machine. What stands for it on a host (a namespace, a tap's hypervisor) says other_config:xenet-guest. Memory is in bytes."""
+    """A virtual machine. What stands for it on a host (a namespace, a QEMU, a tap's hypervisor) says other_config:xenet-guest. Memory is in bytes."""
 
     xenapi = "VM"
 
@@ -189,6 +189,10 @@ class VM(Record, frozen=True, kw_only=True):
     peer_domid: Hidden[int] = -1
     handing_over: Hidden[bool] = False
     """Wanted: both hosts are ready for the switch-over, and neither counts on having the guest."""
+    taken_back: Hidden[bool] = False
+    """Wanted: the switch-over is taken back, and `peer` ends what it has of the guest before `running_on` goes on with it."""
+    halting: Hidden[bool] = False
+    """Wanted: the guest shall end by itself, as it was asked to; it is not started again when it has."""
 
 
 def born_as(vm: VM) -> int:

@@ -1,11 +1,12 @@
 """From the pool's state to the HostView that one host must have. Compiled bridge by bridge, so that a change costs only the bridges it touches."""
 
 from collections.abc import Iterator, Mapping
+from collections.abc import Set as AbstractSet
 
 import msgspec
 
 from xenet.model.derived import VLAN, Bond, Tunnel
-from xenet.model.guests import GuestKind, default_kind, kind_of, port_name
+from xenet.model.guests import GuestKind, default_kind, kind_of, port_kind, port_name
 from xenet.model.hidden import Attachment, Edit
 from xenet.model.himn import MAC, host_address, is_himn
 from xenet.model.network import Network
@@ -19,6 +20,7 @@ from xenet.plan.ethtool import OFFLOADS, ON_A_VIF, of_uplink, settings_of
 from xenet.plan.layer3 import addresses_of, advertisements_of, routes_of
 from xenet.plan.limit import rate_of
 from xenet.plan.lock import lock_of, mode_of
+from xenet.plan.machine import compile_machine, is_not_here
 from xenet.plan.mesh import find_tunnel
 from xenet.plan.mirror import mirrors_of
 from xenet.plan.view import GuestView, HostView, MirrorView, PortView, Settings, SwitchView, UplinkView, VLANView
@@ -32,8 +34,8 @@ def compile_host(state: PoolState, host: Ref) -> HostView:
     return HostView(switches, {guest.vm: guest for guest in compile_guests(state, host)})
 
 
-def compile_switch(state: PoolState, host: Ref, bridge: str) -> SwitchView | None:
-    """The switch that this host must have by this name; None: none.
+def compile_switch(state: PoolState, host: Ref, bridge: str, absent: AbstractSet[str] = frozenset()) -> SwitchView | None:
+    """The switch that this host must have by this name; None: none. `absent`: the VMs (by uuid) that shall run here, but have yet to come.
 
     An external network's switch is there while its PIF is plugged, or that of a VLAN on it; an internal one's while a VIF is plugged here, or it is
     attached.
@@ -42,7 +44,7 @@ def compile_switch(state: PoolState, host: Ref, bridge: str) -> SwitchView | Non
     network = next(iter(state.where(Network, "bridge", bridge)), None)
     if network is None:
         return None
-    ports = {port.device: port for port in _ports(state, host, network)}
+    ports = {port.device: port for port in _ports(state, host, network, absent)}
     if not network.managed:
         return SwitchView(bridge, "", ports=ports, foreign=True) if ports else None
     pif = next((p for p in state.where(PIF, "network", network.ref) if p.host == host), None)
@@ -103,7 +105,7 @@ def _carries(state: PoolState, pif: PIF) -> bool:
     return any(upper is not None and upper.plugged for upper in uppers)
 
 
-def _ports(state: PoolState, host: Ref, network: Network) -> Iterator[PortView]:
+def _ports(state: PoolState, host: Ref, network: Network, absent: AbstractSet[str]) -> Iterator[PortView]:
     default = default_kind(state)
     for ref in state.refs_where("VIF", "network", network.ref):
         vif = state.get(VIF, ref)
@@ -111,10 +113,11 @@ def _ports(state: PoolState, host: Ref, network: Network) -> Iterator[PortView]:
             continue
         vm = state.get(VM, vif.VM)
         if host in (vm.running_on, vm.peer):
-            yield _port(vif, vm, kind_of(vm, default), network, host)
+            yield _port(vif, vm, kind_of(vm, default), network, host, vm.uuid in absent)
 
 
-def _port(vif: VIF, vm: VM, kind: GuestKind, network: Network, host: Ref) -> PortView:
+def _port(vif: VIF, vm: VM, kind: GuestKind, network: Network, host: Ref, absent: bool) -> PortView:
+    shut = kind == "qemu" and is_not_here(vm, host, absent)
     domid = vm.domid if vm.running_on == host else vm.peer_domid
     return PortView(
         port_name(vif, domid, kind),
@@ -123,12 +126,12 @@ def _port(vif: VIF, vm: VM, kind: GuestKind, network: Network, host: Ref) -> Por
         int(vif.device),
         vif.MAC.lower(),
         vif.MTU,
-        kind,
-        up=mode_of(vif, network) != "disabled",
+        port_kind(kind),
+        up=mode_of(vif, network) != "disabled" and not shut,
         rate=rate_of(vif),
         lock=lock_of(vif, network),
         ethtool=settings_of(vif.other_config, ON_A_VIF),
-        moving=vm.handing_over or vm.running_on != host,
+        moving=vm.handing_over or vm.running_on != host or absent,
     )
 
 
@@ -139,22 +142,25 @@ def compile_guests(state: PoolState, host: Ref) -> Iterator[GuestView]:
 
 
 def vms_on(state: PoolState, host: Ref) -> set[str]:
-    """The uuids of the VMs that shall run on this host, whatever their guests are."""
-    return {ref.removeprefix(PREFIX) for ref in state.refs_where("VM", "running_on", host)}
+    """The uuids of the VMs that shall run on this host or are on their way to or from it, whatever their guests are."""
+    return {ref.removeprefix(PREFIX) for field in ("running_on", "peer") for ref in state.refs_where("VM", field, host)}
 
 
 def compile_guest(state: PoolState, host: Ref, uuid: str) -> GuestView | None:
     """The guest that this host must hold up for a VM; None: none."""
     vm = state.find(VM, ref_of(uuid))
-    if vm is None or vm.running_on != host or kind_of(vm, default_kind(state)) != "namespace":
+    kind = kind_of(vm, default_kind(state)) if vm else "tap"
+    if vm is None or kind == "tap":
         return None
-    return GuestView(vm.uuid, born_as(vm), vm.name_label)
+    if kind == "qemu":
+        return compile_machine(state, host, vm)
+    return GuestView(vm.uuid, born_as(vm), vm.name_label) if vm.running_on == host else None
 
 
 def is_due_elsewhere(state: PoolState, host: Ref, guest: GuestView) -> bool:
-    """Whether another host is about to take this very guest over: then it is none of this one's."""
+    """Whether another host is about to take this very guest over, a namespace: then it is none of this one's."""
     vm = state.find(VM, ref_of(guest.vm))
-    return vm is not None and vm.running_on not in (host, NULL) and born_as(vm) == guest.domid
+    return guest.kind == "namespace" and vm is not None and vm.running_on not in (host, NULL) and born_as(vm) == guest.domid
 
 
 _READ = {
@@ -186,14 +192,16 @@ _READ = {
         {"network", "VM", "device", "plugged", "MAC", "MTU", "qos_algorithm_type", "qos_algorithm_params"}
         | {"other_config", "locking_mode", "ipv4_allowed", "ipv6_allowed", "mirror_to"}
     ),
-    "VM": frozenset({"running_on", "domid", "other_config", "born", "peer", "peer_domid", "handing_over"}),
+    "VM": frozenset({"running_on", "domid", "other_config", "born", "peer", "peer_domid", "handing_over", "taken_back"}),
     "attachment": frozenset({"network", "host"}),
     "pool": frozenset({"other_config", "igmp_snooping_enabled"}),
     "host": frozenset({"software_version"}),
 }
 """The fields that a SwitchView is made of: an edit of any other field (operations come and go with every call) changes none."""
-_GUEST = _READ["VM"] | {"name_label"}
+_GUEST = _READ["VM"] | {"name_label", "halting"}
 """The fields of a VM that its guest is made of."""
+_NIC = frozenset({"plugged", "MAC"})
+"""The same of a VIF."""
 
 
 def _touches(edit: Edit, fields: frozenset[str]) -> bool:
@@ -247,4 +255,13 @@ def affected_vms(after: PoolState, host: Ref, edit: Edit) -> set[str]:
     """The uuids of the VMs whose guests on this host an edit may change."""
     if edit.cls == "VM" and _touches(edit, _GUEST):
         return {edit.ref.removeprefix(PREFIX)}
+    if edit.cls == "VIF" and _touches(edit, _NIC):
+        return _with_nics(after, edit)
     return vms_on(after, host) if edit.cls == "pool" and _touches(edit, _READ["pool"]) else set()
+
+
+def _with_nics(after: PoolState, edit: Edit) -> set[str]:
+    """The VM of a VIF, if its guest is given NICs: a namespace has them by the port alone."""
+    vif = after.find(VIF, edit.ref)
+    vm = after.find(VM, vif.VM) if vif else None
+    return {vm.uuid} if vm is not None and kind_of(vm, default_kind(after)) == "qemu" else set()

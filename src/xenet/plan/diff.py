@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import msgspec
 
+from xenet.plan.guests import go_on, start_guests, stop_guests, unplug_nics
 from xenet.plan.overlap import Pair, lets_go, overlaps
 from xenet.plan.steps import (
     AddAddress,
@@ -24,11 +25,9 @@ from xenet.plan.steps import (
     SetMirrors,
     SetPort,
     SetSwitch,
-    StartGuest,
     Step,
-    StopGuest,
 )
-from xenet.plan.view import GuestView, HostView, MirrorView, PortView, SwitchView, UplinkView, nics_of, same_device
+from xenet.plan.view import HostView, MirrorView, PortView, SwitchView, UplinkView, nics_of, same_device
 
 TOLD = "what its driver shall do"
 
@@ -55,11 +54,13 @@ def diff_views(
     guests = [(wanted.guests.get(vm), observed.guests.get(vm)) for vm in sorted(vms)]
     steps: list[Step] = []
     steps += [_mirrored(have, kept, have.mirrors) for want, have in pairs if have and (kept := _kept(want, have)) != have.mirrors]
+    steps += unplug_nics(guests)
     for want, have in pairs:
         steps += _take_away(want, have, moves)
-    steps += _stop_guests(guests)
-    steps += _change_over(pairs, borrowed, moves, list(_start_guests(guests)))
+    steps += stop_guests(guests)
+    steps += _change_over(pairs, borrowed, moves, list(start_guests(guests)))
     steps += [_mirrored(want, want.mirrors, _kept(want, have)) for want, have in pairs if want and _mirrors_differ(want, have)]
+    steps += go_on(guests)
     steps += [_delete(have) for want, have in pairs if want is None and have is not None and not have.foreign]
     return steps + list(_hand_over(pairs))
 
@@ -267,15 +268,3 @@ def _differs(want: PortView, have: PortView) -> str:
     if want.lock != have.lock:
         return "what its VIF is locked to"
     return "the rate that its VIF may send at" if want.rate != have.rate else TOLD
-
-
-def _stop_guests(guests: Iterable[tuple[GuestView | None, GuestView | None]]) -> Iterator[Step]:
-    for want, have in guests:
-        if have is not None and (want is None or want.domid != have.domid):
-            yield StopGuest(object=have.vm, reason="the VM does not run here (any more) as this domain", guest=have)
-
-
-def _start_guests(guests: Iterable[tuple[GuestView | None, GuestView | None]]) -> Iterator[Step]:
-    for want, have in guests:
-        if want is not None and (have is None or want.domid != have.domid):
-            yield StartGuest(object=want.vm, reason="the VM runs here", guest=want)

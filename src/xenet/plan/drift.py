@@ -8,6 +8,8 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from xenet.plan.guests import go_on, start_guests, stop_guests, unplug_nics
+from xenet.plan.steps import PlugNIC, Step, UnplugNIC
 from xenet.plan.view import GuestView, HostView, PortView, SwitchView, nics_of
 
 V = TypeVar("V")
@@ -99,8 +101,17 @@ def _places(view: HostView) -> dict[str, tuple[str, PortView | None]]:
 def _guest(want: GuestView | None, have: GuestView | None) -> Iterator[Drift]:
     there = want or have
     shall, is_ = _text(want and want.domid), _text(have and have.domid)
-    if there is not None and shall != is_:
+    if there is not None and shall != is_ and any(_guest_steps(want, have)):
         yield Drift("VM", there.vm, there.name, "domid", shall, is_)
+    if want and have and want.kind == "qemu":
+        if want.nics != have.nics:
+            yield Drift("VM", want.vm, want.name, "NICs", *(_text(tuple(nic.device for nic in guest.nics)) for guest in (want, have)))
+        if any(not isinstance(step, PlugNIC | UnplugNIC) for step in _guest_steps(want, have)):
+            yield Drift("VM", want.vm, want.name, "stage", want.stage, have.stage)
+
+
+def _guest_steps(want: GuestView | None, have: GuestView | None) -> list[Step]:
+    return [*unplug_nics([(want, have)]), *stop_guests([(want, have)]), *start_guests([(want, have)]), *go_on([(want, have)])]
 
 
 def _fields(one: msgspec.Struct, other: msgspec.Struct) -> Iterator[tuple[str, tuple[str, str]]]:

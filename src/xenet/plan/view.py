@@ -9,7 +9,7 @@ from typing import Literal, TypeAlias
 import msgspec
 
 from xenet.model.derived import BondMode, TunnelProtocol
-from xenet.model.guests import GuestKind
+from xenet.model.guests import GuestKind, PortKind
 
 Settings: TypeAlias = Mapping[str, str]
 """What a driver is told, in ethtool's words: `gro` -> `off`. Wanted: what somebody asked for. Observed: those same words, each as it is;
@@ -40,7 +40,7 @@ class PortView(msgspec.Struct, frozen=True):
     mac: str
     """The guest's MAC. The host's end always has fe:ff:ff:ff:ff:ff."""
     mtu: int = 1500
-    kind: GuestKind = "namespace"
+    kind: PortKind = "namespace"
     up: bool = True
     """False for a disabled VIF: the guest has no carrier."""
     rate: int = 0
@@ -203,14 +203,54 @@ def ways_out(uplink: UplinkView, switches: Iterable[SwitchView]) -> tuple[str, .
     return tuple(dict.fromkeys((*nics_of(uplink), *([parent] if parent else ()), *(nic for lower in below for nic in nics_of(lower)))))
 
 
+class BootView(msgspec.Struct, frozen=True):
+    """What a QEMU guest is made of and starts from. Paths are the host's; empty: there is none."""
+
+    kernel: str
+    ramdisk: str
+    args: str
+    memory: int
+    """Bytes."""
+    vcpus: int
+    disk: str = ""
+    machine: str = "pc"
+    """QEMU's name of it; two hosts with different versions need one with a version in it (`pc-i440fx-7.2`)."""
+
+
+class NICView(msgspec.Struct, frozen=True, order=True):
+    """A NIC of a QEMU guest, and the tap that it is on."""
+
+    index: int
+    device: str
+    mac: str
+    vif: str
+    """The VIF's uuid."""
+
+
+Stage: TypeAlias = Literal["runs", "halts", "awaits", "arrives", "goes", "going", "gone", "held"]
+"""What a guest is at. Wanted and observed: it runs; it was asked to end; it awaits what another host's will send. Wanted only: it arrives
+from another host; it goes to another one; it is held, neither sent nor let run on. Observed only: it is being sent; it has been sent, and
+stands still."""
+
+
 class GuestView(msgspec.Struct, frozen=True):
-    """A running VM that the host itself holds up: a namespace guest. Tap guests belong to their hypervisor."""
+    """A VM that the host itself holds up: a namespace or a QEMU. Tap guests belong to their hypervisor. What follows the name is QEMU's."""
 
     vm: str
     """The VM's uuid."""
     domid: int
     """The one that it was born as: it keeps it where it moves."""
     name: str
+    kind: GuestKind = "namespace"
+    boot: BootView | None = None
+    """As it was started; what is wanted later is for its next start."""
+    nics: tuple[NICView, ...] = ()
+    """Sorted."""
+    stage: Stage = "runs"
+    journey: int = -1
+    """Its domid at the place where it goes: that of no other migration."""
+    way: str = ""
+    """Where it is awaited: `address:port`; empty: in its folder, as both hosts are on one machine."""
 
 
 class HostView(msgspec.Struct, frozen=True):

@@ -81,6 +81,8 @@ class Further(msgspec.Struct, frozen=True):
     mercy: Mercy = "undo"
     back: tuple["Further", ...] = ()
     """The phases by which its failure is taken back."""
+    heeds: tuple[Ref, ...] = ()
+    """Hosts that are not waited for, but whose failure counts."""
 
 
 class Question(msgspec.Struct, frozen=True):
@@ -150,10 +152,11 @@ class Work(Draft):
         result: Any = "",
         then: Sequence[Further] = (),
         cancellable: bool = False,
+        mercy: Mercy = "undo",
     ) -> Outcome:
         """These hosts must act, all of them, and after them those of the phases in `then`, one after the other. `doing` names the records
         that are locked meanwhile, each with the operation that their current_operations show; `done` drafts what success adds. Failure
-        takes everything back; so does, where it is cancellable, a task.cancel before the second phase.
+        takes everything back, if `mercy` says nothing else of the first phase; so does, where it is cancellable, a task.cancel before the second.
 
         Raises OTHER_OPERATION_IN_PROGRESS for a record that another operation holds: a VM that shall halt while one of its VIFs is plugged.
         """
@@ -176,6 +179,7 @@ class Work(Draft):
             since=self.base.revision + 1,
             done=self._done(last.state, [record for record, _ in doing], done).edits,
             undo=self._undo(wanted),
+            mercy=mercy,
             then=phases,
             deadline=self.call.now + PATIENCE,
             result=xml_result(result),
@@ -195,7 +199,7 @@ class Work(Draft):
             before = draft.state
             phase.change(draft)
             back = self._phases(draft.fork(), phase.back)
-            phases.append(Phase(phase.hosts, draft.change_since(before).edits, phase.mercy, self._undo(draft.change()), back))
+            phases.append(Phase(phase.hosts, draft.change_since(before).edits, phase.mercy, self._undo(draft.change()), back, phase.heeds))
         return tuple(phases)
 
     def _mark(self, record: Record, operations: dict[Ref, str]) -> None:

@@ -2,6 +2,8 @@
 
 from collections.abc import Iterable, Sequence
 
+import msgspec
+
 from xenet.model.hidden import Frame, Heard
 
 _IN_FLIGHT = 5_000_000
@@ -14,10 +16,10 @@ def measured(heard: Sequence[Heard]) -> dict[str, str]:
 
     frames: how many reached the VM while both hosts listened; lost: of those that a host saw on their way to it, how many did not;
     duplicated: how many came by the old NIC and by the new; gap: from the last frame by the old NIC to the first by the new, where frames
-    came by both; announced: from the begin of the switch-over to the first announcement. `whole` is false where frames came faster than
-    they could be kept. Empty where the destination has heard nothing.
+    came by both; pause: for how long the guest itself stood still, as its hypervisor says; announced: from the begin of the switch-over to
+    the first announcement. `whole` is false where frames came faster than they could be kept. Empty where the destination has heard nothing.
     """
-    vifs = [post for post in heard if post.coming]
+    vifs = [_with_old(post, heard) for post in heard if post.coming]
     if not vifs:
         return {}
     gaps = [gap for post in vifs if (gap := _gap(post)) is not None]
@@ -27,9 +29,16 @@ def measured(heard: Sequence[Heard]) -> dict[str, str]:
         "lost": str(sum(len(_lost(post, heard)) for post in vifs)),
         "duplicated": str(sum(len(_digests(post.old) & _digests(post.new)) for post in vifs)),
         **({"gap": _ms(max(gaps))} if gaps else {}),
+        **({"pause": str(pause)} if (pause := max(post.paused for post in heard)) else {}),
         **({"announced": _ms(max(spoken))} if spoken else {}),
         "whole": "true" if all(post.whole for post in heard) and len(heard) == 2 * len(vifs) else "false",
     }
+
+
+def _with_old(post: Heard, heard: Sequence[Heard]) -> Heard:
+    """With what the guest got by the old NIC, whichever host heard it."""
+    old = (frame for other in heard if other.vif == post.vif for frame in other.old)
+    return msgspec.structs.replace(post, old=tuple(old))
 
 
 def _digests(frames: Iterable[Frame]) -> set[int]:

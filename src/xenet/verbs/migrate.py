@@ -5,9 +5,13 @@ ports, the source notes on its own ports that another host may take the guest ov
 destination, which takes the guest and announces its addresses. Then the source lets go. Up to the switch-over a failure is undone at
 once; the failure of the switch-over itself by way of the source, which takes the guest back before the destination lets go. After it
 there is no way back: what the source still has of the VM goes when its agent next hears of the pool.
+
+Where the guest is a QEMU, the switch-over is the copy of its memory, from the source's QEMU to the one that the destination has ready; the
+destination reports when its own runs. It may be silent for as long as a call may take: agents die, and guests do not. To take it back, the
+destination's is ended first.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -16,7 +20,6 @@ import msgspec
 from xenet.model.change import Draft
 from xenet.model.errors import Failure, bad_power_state, not_allowed
 from xenet.model.guests import default_kind, kind_of
-from xenet.model.hidden import HostFacts
 from xenet.model.host import Host
 from xenet.model.network import Network
 from xenet.model.pif import primary_address
@@ -25,6 +28,7 @@ from xenet.model.state import PoolState
 from xenet.model.types import EMPTY, NULL, GPUGroupRef, HostRef, NetworkRef, Ref, SRRef, StrMap, VDIRef, VGPURef, VIFRef, VMRef
 from xenet.model.vif import VIF
 from xenet.model.vm import VM, born_as
+from xenet.plan.machine import machine_of, way_to
 from xenet.verbs.allowed import check_vm
 from xenet.verbs.attach import bring_up, check_live, check_networks, find_pif
 from xenet.verbs.call import Call, Errand, Further, Outcome, Work
@@ -160,11 +164,13 @@ def check_can_go(state: PoolState, vm: VM, host: Ref) -> None:
 
 def check_guest(state: PoolState, vm: VM, host: Ref) -> None:
     """Raises OPERATION_NOT_ALLOWED where what stands for the VM cannot get to the host."""
-    if kind_of(vm, default_kind(state)) == "tap":
+    kind = kind_of(vm, default_kind(state))
+    if kind == "tap":
         raise not_allowed("the hypervisor that uses the VM's taps is not xenet's, so xenet cannot move the VM")
-    here, there = (_machine(state, ref) for ref in (vm.resident_on, host))
-    if here != there:
+    if kind == "namespace" and machine_of(state, vm.resident_on) != machine_of(state, host):
         raise not_allowed("the VM is a network namespace, which cannot leave its machine")
+    if kind == "qemu" and way_to(state, vm.resident_on, host, 0).startswith(":"):
+        raise not_allowed("the host has no management address at which the VM could come to it")
 
 
 def receiving_address(state: PoolState, host: Ref, network: Ref) -> str:
@@ -187,11 +193,6 @@ def master_address(state: PoolState) -> str:
     return state.get(Host, pool.master).address
 
 
-def _machine(state: PoolState, host: Ref) -> str:
-    facts = state.find(HostFacts, host)
-    return facts.place.partition(" ")[0] if facts else ""
-
-
 class Journey(msgspec.Struct, frozen=True):
     """A VM and where it goes."""
 
@@ -199,6 +200,8 @@ class Journey(msgspec.Struct, frozen=True):
     host: Ref
     domid: int
     """As which it will run there."""
+    qemu: bool
+    """The guest is a QEMU: what comes to the host is another one, and no more than one of them may run."""
 
 
 def _move(call: Call, ways: Sequence[tuple[VM, Ref]], operation: str, result: Any = "") -> Outcome:
@@ -208,11 +211,26 @@ def _move(call: Call, ways: Sequence[tuple[VM, Ref]], operation: str, result: An
     vifs = [vif for vm, _ in ways for vif in _plugged(work, vm)]
     sources = dict.fromkeys(vm.resident_on for vm, _ in ways)
     targets = dict.fromkeys(host for _, host in ways)
-    back = (Further(tuple(sources), partial(_take_back, journeys), "wait"), Further(tuple(targets), partial(_forget, journeys), "skip"))
     both = tuple(dict.fromkeys((*targets, *sources)))
-    then = (Further(tuple(targets), partial(_switch_over, journeys), "undo", back), Further(both, partial(_let_go, journeys), "skip"))
+    qemu = any(way.qemu for way in journeys)
+    switch = Further(
+        tuple(targets),
+        partial(_switch_over, journeys),
+        "hold" if qemu else "undo",
+        tuple(_way_back(journeys, tuple(sources), tuple(targets))),
+        tuple(sources) if qemu else (),
+    )
+    then = (switch, Further(both, partial(_let_go, journeys), "skip"))
     doing = [*((vm, operation) for vm, _ in ways), *((vif, "attach") for vif in vifs)]
     return work.await_hosts(both, doing, lambda draft: None, result, then, cancellable=True)
+
+
+def _way_back(journeys: Sequence[Journey], sources: tuple[Ref, ...], targets: tuple[Ref, ...]) -> Iterator[Further]:
+    """A namespace is taken back before the destination lets go; a QEMU goes on at the source when the destination's is no more."""
+    if any(way.qemu for way in journeys):
+        yield Further(tuple(dict.fromkeys(way.host for way in journeys if way.qemu)), partial(_end_there, journeys), "wait")
+    yield Further(sources, partial(_take_back, journeys), "wait")
+    yield Further(targets, partial(_forget, journeys), "skip")
 
 
 def _plugged(work: Work, vm: VM) -> list[VIF]:
@@ -225,7 +243,7 @@ def _prepare(work: Work, vm: VM, host: Ref) -> Journey:
         bring_up(work, host, network)
         if network.managed:
             check_passes(work.state, vif, vif.MTU, network, host)
-    journey = Journey(vm, host, take_domid(work))
+    journey = Journey(vm, host, take_domid(work), kind_of(vm, default_kind(work.state)) == "qemu")
     work.update(vm, peer=host, peer_domid=journey.domid, handing_over=True, born=born_as(vm), scheduled_to_be_resident_on=host)
     return journey
 
@@ -241,9 +259,16 @@ def _let_go(journeys: Iterable[Journey], draft: Draft) -> None:
         draft.update(way.vm, peer=NULL, peer_domid=-1, resident_on=way.host, scheduled_to_be_resident_on=NULL)
 
 
+def _end_there(journeys: Iterable[Journey], draft: Draft) -> None:
+    for way in journeys:
+        if way.qemu:
+            draft.update(way.vm, running_on=way.vm.resident_on, domid=way.vm.domid, peer=way.host, peer_domid=way.domid, taken_back=True)
+
+
 def _take_back(journeys: Iterable[Journey], draft: Draft) -> None:
     for way in journeys:
-        draft.update(way.vm, running_on=way.vm.resident_on, domid=way.vm.domid, peer=way.host, peer_domid=way.domid)
+        peer = {"peer": NULL, "peer_domid": -1, "taken_back": False} if way.qemu else {"peer": way.host, "peer_domid": way.domid}
+        draft.update(way.vm, running_on=way.vm.resident_on, domid=way.vm.domid, **peer)
 
 
 def _forget(journeys: Iterable[Journey], draft: Draft) -> None:

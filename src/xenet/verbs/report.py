@@ -27,6 +27,9 @@ from xenet.verbs.snooping import status_of
 from xenet.verbs.tunnel import note_tunnels
 from xenet.verbs.unmanaged import note_unmanaged
 
+_STRICT, _PATIENT = ("undo", "hold"), ("wait", "hold")
+"""Mercies by which a failure is one, and by which a silent host has time."""
+
 
 class News(msgspec.Struct, frozen=True):
     """A host says that it now is as `revision` wants it, but for `failures` (uuid of the object -> why) and `pending` (uuids of what
@@ -59,8 +62,10 @@ def take_report(call: Call, host: Ref, news: News) -> tuple[Change, list[Ended]]
     for known in list(call.state.all(Operation)):
         operation = _note_heard(work, known, news.heard)
         if host in operation.waiting and operation.since <= revision and pending.isdisjoint(operation.objects):
-            failure = _failure_of(work, operation, {**failed, **down}) if operation.mercy == "undo" else None
+            failure = _failure_of(work, operation, {**failed, **down}) if operation.mercy in _STRICT else None
             ended += _fail(work, operation, failure) if failure else _advance(work, operation, (host,))
+        elif host in operation.heeds and operation.since <= revision and (failure := _failure_of(work, operation, failed)):
+            ended += _fail(work, operation, failure)
     note_tunnels(work, host)
     settle(work)
     return work.change(), ended
@@ -97,8 +102,8 @@ def give_up(call: Call, operation: Ref, failure: Failure, host: Ref | None = Non
     work = Work(call)
     found = call.state.find(Operation, operation)
     ended: list[Ended] = []
-    if found and not (host and found.mercy == "wait"):
-        ended = _fail(work, found, failure) if found.mercy == "undo" else _advance(work, found, (host,) if host else found.waiting)
+    if found and not (host and found.mercy in _PATIENT):
+        ended = _fail(work, found, failure) if found.mercy in _STRICT else _advance(work, found, (host,) if host else found.waiting)
     settle(work)
     return work.change(), ended
 
@@ -165,6 +170,7 @@ def _enter(work: Work, operation: Operation, phase: Phase, then: tuple[Phase, ..
         mercy=phase.mercy,
         undo=phase.undo,
         back=phase.back,
+        heeds=phase.heeds,
         then=then,
     )
     if dead and phase.mercy == "undo":

@@ -15,7 +15,8 @@ from xenet.model.vif import VIF
 from xenet.model.vm import VM, VMGuestMetrics, VMMetrics
 from xenet.verbs.allowed import check_free, check_vm
 from xenet.verbs.attach import bring_up, check_live, check_networks, is_live, sees, vm_networks
-from xenet.verbs.call import Call, Outcome, Work
+from xenet.verbs.boot import check_boot, is_qemu
+from xenet.verbs.call import Call, Further, Outcome, Work
 from xenet.verbs.generic import construct
 from xenet.verbs.registry import message
 from xenet.verbs.stack import port_mtu
@@ -93,9 +94,9 @@ def start_on(call: Call, vm: VMRef, host: HostRef, start_paused: bool, force: bo
 
 
 def check_unpaused(start_paused: bool) -> None:
-    """Raises OPERATION_NOT_ALLOWED: neither a namespace nor a tap can be started and stand still."""
+    """Raises OPERATION_NOT_ALLOWED: a namespace cannot be started and stand still."""
     if start_paused:
-        raise not_allowed("a VM cannot be started paused here: its guest is a namespace or a tap")
+        raise not_allowed("a VM cannot be started paused here")
 
 
 def possible_hosts(state: PoolState, vm: VM) -> list[Host]:
@@ -121,6 +122,8 @@ def assert_can_boot_here(call: Call, self: VMRef, host: HostRef) -> None:
 
 
 def _boot(call: Call, vm: VM, host: Ref, operation: str) -> Outcome:
+    """Raises VALUE_NOT_SUPPORTED [field, value, why]."""
+    check_boot(call.state, vm)
     work = Work(call)
     for network in vm_networks(call.state, vm):
         bring_up(work, host, network)
@@ -161,6 +164,7 @@ def _locked(vm: VM, operation: str, vifs: Iterable[VIF], vif_operation: str) -> 
 
 @message("VM")
 def clean_shutdown(call: Call, vm: VMRef) -> Outcome:
+    """It never fails for the guest's reasons: a QEMU guest that does not end within half a minute is ended."""
     return _halt(call, vm, "clean_shutdown")
 
 
@@ -171,7 +175,7 @@ def hard_shutdown(call: Call, vm: VMRef) -> Outcome:
 
 @message("VM")
 def shutdown(call: Call, vm: VMRef) -> Outcome:
-    """A clean shutdown, which here never fails for the guest's reasons."""
+    """A clean shutdown."""
     return _halt(call, vm, "shutdown")
 
 
@@ -180,14 +184,23 @@ def _halt(call: Call, self: Ref, operation: str) -> Outcome:
     check_vm(vm, operation)
     check_live(call.state, vm.resident_on)
     work = Work(call)
-    vifs = [work.update(vif, plugged=False) for vif in call.state.where(VIF, "VM", self)]
-    work.update(vm, running_on=NULL)
+    vifs = call.state.where(VIF, "VM", self)
+
+    def end(draft: Draft) -> None:
+        for vif in vifs:
+            draft.update(vif, plugged=False)
+        draft.update(vm, running_on=NULL, halting=False)
 
     def done(draft: Draft) -> None:
         draft.update(vm, power_state="Halted", resident_on=NULL, domid=-1, born=-1)
         set_attached(draft, vifs, False)
 
-    return work.await_host(vm.resident_on, _locked(vm, operation, vifs, "unplug"), done)
+    doing, host = _locked(vm, operation, vifs, "unplug"), vm.resident_on
+    if operation == "hard_shutdown" or not is_qemu(call.state, vm):
+        end(work)
+        return work.await_host(host, doing, done)
+    work.update(vm, halting=True)
+    return work.await_hosts([host], doing, done, then=(Further((host,), end),), mercy="skip")
 
 
 @message("VM")

@@ -89,6 +89,8 @@ def _said_of(cost: Mapping[str, str]) -> str:
     parts = [f"{cost['lost']} of {int(cost['frames']) + int(cost['lost'])} frames lost", f"{cost['duplicated']} duplicated"]
     if "gap" in cost:
         parts.append(f"{cost['gap']} ms without any")
+    if "pause" in cost:
+        parts.append(f"the VM itself stood still for {cost['pause']} ms")
     if "announced" in cost:
         parts.append(f"announced {cost['announced']} ms after the switch-over began")
     if cost["whole"] != "true":

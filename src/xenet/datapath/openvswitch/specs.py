@@ -13,7 +13,7 @@ import msgspec
 
 from xenet.datapath.openvswitch.mesh import hub_of, hub_row, seen_tunnel, tunnel_mark, tunnel_ports
 from xenet.datapath.openvswitch.rows import BOND, HUB, LOCK, MIRROR, NETWORK, UPLINK, VIF, Bridge, Interface, Mirror, Port
-from xenet.model.guests import GuestKind
+from xenet.model.guests import PortKind
 from xenet.plan.view import BondView, LockView, MirrorView, PortView, SwitchView, UplinkView, VLANView
 
 UNHEARD, FLOOD, REPORTS = "mcast-snooping-disable-flood-unregistered", "mcast-snooping-flood", "mcast-snooping-flood-reports"
@@ -237,7 +237,7 @@ def _seen_port(port: Port) -> PortView | None:
     named, said = _DEVICE.match(port.name), port.interfaces[0].external if port.interfaces else {}
     if named is None or not said.keys() >= {"xs-vm-uuid", "attached-mac"}:
         return None
-    kind: GuestKind = "tap" if named[1] == "tap" else "namespace"
+    kind: PortKind = "tap" if named[1] == "tap" else "namespace"
     limited = -1 if port.interfaces[0].name != port.name else 0  # how much, the kernel knows
     view = PortView(port.name, port.external[VIF], said["xs-vm-uuid"], int(named[2]), said["attached-mac"], kind=kind, rate=limited)
     return msgspec.structs.replace(view, lock=_seen_lock(port.external[LOCK])) if LOCK in port.external else view
