@@ -196,7 +196,7 @@ def test_an_up_that_is_interrupted_leaves_nothing(tmp_path: Path, stage: str, nu
         time.sleep(0.005)
     up.send_signal(number)
     _, said = up.communicate(timeout=60)
-    assert up.returncode != 0
+    assert up.returncode != 0, said
     assert "Traceback" not in said
     assert _processes_of(tmp_path) == []
     assert list(tmp_path.iterdir()) == []

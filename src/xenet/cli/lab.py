@@ -99,21 +99,27 @@ def up(file: Path | None, hosts: int, nics: int, vms: int, datapath: str, run: "
 
 
 def bring_up(run: "Run", topology: "Lab", datapath: str) -> str:
-    """The server's ready line. SIGTERM ends it as Ctrl-C does: nothing stays."""
+    """The server's ready line. SIGTERM ends it as Ctrl-C does: nothing stays. An exit that Python drops, as it does with one that comes while
+    it tidies up an object, is made up for at the end."""
     import os
 
     from rich.console import Console
 
     from xenet.lab import up as raising
 
+    asked: list[int] = []
+
     def stop(number: int, _: FrameType | None) -> None:
+        asked.append(number)
         sys.exit(128 + number)
 
-    signal.signal(signal.SIGTERM, stop)
-    signal.signal(signal.SIGHUP, stop)
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, stop)
     options = raising.Options(datapath=datapath, password=os.environ.get("XENET_PASSWORD", raising.PASSWORD))
     with Console(stderr=True).status("lab") as status, raising.making(run):
         line = raising.up(run, topology, options, status.update)
+        if asked:
+            sys.exit(128 + asked[0])
         run.kept.touch()
     return line
 

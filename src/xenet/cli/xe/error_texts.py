@@ -152,6 +152,7 @@ _CALL: Mapping[str, Text] = {
     "SUBJECT_ALREADY_EXISTS": ("There is a user of this name already.", ""),
     "TASK_CANCELLED": ("The task was cancelled.", "task"),
     "TOO_MANY_PENDING_TASKS": ("The session has too many calls or tasks under way; let some of them end first.", ""),
+    "VALUE_NOT_SUPPORTED": ("This value does not serve here.", "field value reason"),
     "UUID_INVALID": ("No object of this class has this uuid.", "type uuid"),
     "XENAPI_MISSING_PLUGIN": ("The host has no such plugin.", "name"),
 }
