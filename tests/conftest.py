@@ -1,6 +1,7 @@
-"""What holds for all tests: how many cases hypothesis draws, and where tests with real devices can run."""
+"""What holds for all tests: how many cases hypothesis draws, what signals do, and where tests with real devices can run."""
 
 import os
+import signal
 from functools import cache
 
 import pytest
@@ -12,6 +13,11 @@ from tests.netns import Namespace, namespaces
 settings.register_profile("short", derandomize=True, deadline=None, print_blob=True)
 settings.register_profile("long", max_examples=2000, deadline=None, print_blob=True, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("long" if os.environ.get("XENET_LONG") else "short")
+
+# Whoever starts the tests in the background may have these ignored, and what the tests start would inherit that.
+for _number, _default in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHUP, signal.SIG_DFL)):
+    if signal.getsignal(_number) == signal.SIG_IGN:
+        signal.signal(_number, _default)
 
 
 @cache

@@ -306,15 +306,26 @@ class Line:
         self._listener = socket.create_server(("127.0.0.1", 0))
         self._to, self._answers = port, answers
         self._open: list[socket.socket] = []
+        self._threads: list[threading.Thread] = []
         self.port: int = self._listener.getsockname()[1]
 
     def __enter__(self) -> Self:
-        threading.Thread(target=self._accept, daemon=True).start()
+        self._start(self._accept)
         return self
 
     def __exit__(self, *_: object) -> None:
+        """The threads first: none may come upon a socket that is closed."""
+        for sock in (self._listener, *self._open):
+            with suppress(OSError):
+                sock.shutdown(socket.SHUT_RDWR)
+        for thread in self._threads:
+            thread.join()
         for sock in (self._listener, *self._open):
             sock.close()
+
+    def _start(self, target: Callable[..., None], *args: object) -> None:
+        self._threads.append(threading.Thread(target=target, args=args))
+        self._threads[-1].start()
 
     def _accept(self) -> None:
         with suppress(OSError):
@@ -322,7 +333,7 @@ class Line:
                 near, _ = self._listener.accept()
                 far = socket.create_connection(("127.0.0.1", self._to))
                 self._open += [near, far]
-                threading.Thread(target=self._carry, args=(near, far, self._answers > 0), daemon=True).start()
+                self._start(self._carry, near, far, self._answers > 0)
                 self._answers -= 1
 
     @staticmethod
