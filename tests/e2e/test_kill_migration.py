@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.test_kill import moments, struck
-from tests.e2e.world import until
 from tests.e2e.yard import ROUTER, Yard, yard
 
 pytestmark = pytest.mark.kernel
@@ -30,7 +29,7 @@ def test_kill_in_a_migration(site: Yard, tmp_path: Path, victim: str) -> None:
         source, target = site.where(), site.elsewhere()
         name = {"source": source, "destination": target}.get(victim, victim)
         died = struck(site.pool, name, tmp_path / "mark", moment, partial(site.migrate, target))
-        until(site.settled)
+        site.settle()
         assert site.ping(), f"killed at moment {moment}"
         places.add(site.where() == target)
         if not died:

@@ -36,7 +36,7 @@ def test_a_vm_moves_there_and_back(site: Yard) -> None:
         assert site.where() == host
         assert site.port_of(site.mac) == host, "the physical switch did not hear of it"
         assert site.ping()
-        until(site.settled)
+        site.settle()
     assert int(site.pool.api.VM.get_domid(site.vm)) > int(domid), "a domid was given twice"
 
 
@@ -70,14 +70,14 @@ def test_all_that_its_nic_has_comes_along(site: Yard) -> None:
     for _ in range(2):
         site.migrate(site.elsewhere())
         assert layer3(guest) == before
-        until(site.settled)
+        site.settle()
         assert [link["ifname"] for link in json.loads(guest.command("ip", "-j", "link"))] == ["lo", "eth0"]
     assert layer3(guest) == before, "what is left of the old NIC took something along"
     guest.command("ip", "-6", "address", "flush", "dev", "eth0", "scope", "global")
     guest.command("ip", "address", "del", "10.0.0.2/24", "dev", "eth0")
     site.migrate(site.elsewhere())
     assert "default via 2001:db8::fe dev eth0" in guest.command("ip", "-6", "route"), "its gateway was out of reach before, and is now"
-    until(site.settled)
+    site.settle()
     guest.command("ip", "-6", "route", "flush", "dev", "eth0", "root", "2001:db8::/16")
     guest.command("ip", "-6", "route", "del", "default")
     guest.command("ip", "link", "set", "eth0", "mtu", "1500")

@@ -102,7 +102,7 @@ def test_the_loss_that_it_reports_is_the_loss(site: Yard) -> None:
         assert int(said["frames"]) > 30
         assert float(said["gap"]) > 0
         assert float(said["announced"]) > 0
-        until(site.settled)
+        site.settle()
 
 
 def heard_at(device: str) -> socket.socket:
@@ -131,7 +131,7 @@ def test_the_switch_hands_each_frame_to_one_host(site: Yard) -> None:
     assert from_it < to_it_there, "the switch learned by something else than what the new place said"
     for wire in wires.values():
         wire.close()
-    until(site.settled)
+    site.settle()
 
 
 def xe(site: Yard, *words: str) -> str:

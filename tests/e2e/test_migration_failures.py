@@ -45,7 +45,7 @@ def test_a_lost_announcement_is_made_up_for(site: Yard) -> None:
         site.switch.command("nft", "delete table bridge lost")
     until(lambda: site.port_of(site.mac) == target)
     assert site.ping()
-    until(site.settled)
+    site.settle()
 
 
 @pytest.mark.parametrize("end", ["source", "destination"])
@@ -56,7 +56,7 @@ def test_a_cut_cable(site: Yard, end: str) -> None:
     site.switch.ip("link", "set", cut, "down")
     site.migrate(target)
     assert site.where() == target
-    until(site.settled)
+    site.settle()
     site.others[target].command("ping", "-c1", "-W2", "10.0.0.1")
     site.switch.ip("link", "set", cut, "up")
     until(site.ping)
@@ -132,5 +132,5 @@ def test_both_agents_die(site: Yard, tmp_path: Path, moment: int, back_first: st
                 world.start_agent(host)
                 until(lambda host=host: world.api.host_metrics.get_live(world.api.host.get_metrics(world.host(host))))  # type: ignore[misc]
         call.result(90)
-    until(site.settled)
+    site.settle()
     assert site.ping()

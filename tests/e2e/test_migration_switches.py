@@ -24,7 +24,7 @@ def test_on_a_plain_network(site: Yard) -> None:
         assert site.where() == host
         until(lambda host=host: site.port_of(site.mac) == host)  # type: ignore[misc]
         until(site.ping)
-        until(site.settled)
+        site.settle()
 
 
 def test_on_a_vlan(site: Yard) -> None:

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from tests.e2e.world import Inside, Pool, links, pool
+from tests.e2e.world import Inside, Pool, links, pool, until
 from tests.netns import Namespace, cable, namespaces
 
 HOSTS = ("host1", "host2")
@@ -58,6 +58,16 @@ class Yard:
         """No call in flight, and the VM is on one host, whole."""
         record = self.pool.api.VIF.get_record(self.vif)
         return not record["current_operations"] and bool(record["currently_attached"]) and self.is_only_on(self.where())
+
+    def settle(self) -> None:
+        """Wait until it is settled; what is not yet is told with the failure."""
+        try:
+            until(self.settled)
+        except AssertionError as error:
+            devices = {name: self._devices(name) for name in self.hosts}
+            operations = [record for record in self.pool.api.task.get_all_records().values() if record["status"] == "pending"]
+            error.add_note(f"{self.pool.api.VIF.get_record(self.vif)}\n{self.pool.api.VM.get_record(self.vm)}\n{devices}\n{operations}")
+            raise
 
     def ping(self) -> bool:
         """Whether the router and both other VMs reach the VM that moves, and it the router by its default route."""
