@@ -5,8 +5,8 @@ PYTHON_ENV := .venv/bin
 CODE := $(wildcard src tests bench tools)
 TYPED := $(wildcard src tests bench)
 
-# Two files of tests at a time: most of a test is waiting, and each has namespaces of its own.
-IN_PAIRS := -n 2 --dist loadfile
+# Three files of tests at a time: most of a test is waiting, and each has namespaces of its own.
+AT_ONCE := -n 3 --dist loadfile
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test test-stock test-long lint bench lock clean
@@ -25,13 +25,13 @@ test: export PYTHONHASHSEED := 0
 
 # The virtual machine comes first, so that the summary of the larger part stands last; both are run, whatever the first one says.
 test: setup  ## all tests, with sampled walks, those on a stock kernel too; with ARGS pytest alone
-	@stock=0; $(if $(ARGS),,$(PYTHON_ENV)/python tools/stock_kernel.py || stock=$$?;) $(PYTHON_ENV)/python -m pytest $(or $(ARGS),$(IN_PAIRS)) && exit $$stock
+	@stock=0; $(if $(ARGS),,$(PYTHON_ENV)/python tools/stock_kernel.py || stock=$$?;) $(PYTHON_ENV)/python -m pytest $(or $(ARGS),$(AT_ONCE)) && exit $$stock
 
 test-stock: setup  ## tests on a stock Debian kernel in a virtual machine (T=tests/stock/test_x.py for a part)
 	@$(PYTHON_ENV)/python tools/stock_kernel.py $(T)
 
 test-long: setup  ## all tests, with the full products of the walks (for nights)
-	@XENET_LONG=1 $(PYTHON_ENV)/python -m pytest $(or $(ARGS),$(IN_PAIRS))
+	@XENET_LONG=1 $(PYTHON_ENV)/python -m pytest $(or $(ARGS),$(AT_ONCE))
 
 lint: setup  ## ruff, mypy --strict, and the one way of the imports
 	@$(PYTHON_ENV)/ruff check $(CODE)
