@@ -11,8 +11,12 @@ Pair = tuple[GuestView | None, GuestView | None]
 
 
 def is_same(want: GuestView, have: GuestView) -> bool:
-    """Whether the one can become the other: a QEMU that awaits was born so, and nothing but what it awaits makes it run."""
-    fits = have.stage == "awaits" if want.stage == "awaits" else have.stage != "awaits" or want.stage == "arrives"
+    """Whether the one can become the other: a QEMU that awaits was born so, for this very journey, and nothing but what it awaits makes it run. That
+    may have come before this host is told that it does: its source was told first."""
+    if want.stage == "awaits":
+        fits = have.stage in ("awaits", "runs") and have.journey == want.journey
+    else:
+        fits = have.stage != "awaits" or want.stage == "arrives"
     return fits and (want.domid, want.kind) == (have.domid, have.kind)
 
 

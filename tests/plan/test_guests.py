@@ -1,0 +1,52 @@
+"""What becomes of a QEMU guest: from what is observed of it to what is wanted."""
+
+import pytest
+
+from xenet.plan.diff import diff_host
+from xenet.plan.view import GuestView, HostView, Stage
+
+VM = "5d3cd2ab-0001-4000-8000-000000000001"
+
+
+def guest(stage: Stage, journey: int = -1, domid: int = 1) -> GuestView:
+    return GuestView(VM, domid, "vm", "qemu", stage=stage, journey=journey)
+
+
+def steps(want: GuestView | None, have: GuestView | None) -> list[str]:
+    return [type(step).__name__ for step in diff_host(host(want), host(have))]
+
+
+def host(guest: GuestView | None) -> HostView:
+    return HostView(guests={guest.vm: guest} if guest else {})
+
+
+@pytest.mark.parametrize(
+    ("want", "have", "expected"),
+    [
+        (guest("awaits", 2), None, ["StartGuest"]),
+        (guest("awaits", 2), guest("awaits", 2), []),
+        (guest("awaits", 2), guest("runs", 2), []),
+        (guest("awaits", 4), guest("runs", 2), ["StopGuest", "StartGuest"]),
+        (guest("awaits", 4), guest("awaits", 2), ["StopGuest", "StartGuest"]),
+        (guest("awaits", 2), guest("runs"), ["StopGuest", "StartGuest"]),
+        (guest("arrives"), guest("awaits", 2), []),
+        (guest("arrives"), guest("runs", 2), []),
+        (guest("runs"), guest("awaits", 2), ["StopGuest", "StartGuest"]),
+        (guest("runs"), guest("runs", 2), []),
+        (guest("goes", 2), guest("runs"), ["SendGuest"]),
+        (guest("goes", 2), guest("going"), []),
+        (guest("goes", 2), guest("gone"), []),
+        (guest("held"), guest("going"), ["KeepGuest"]),
+        (guest("held"), guest("gone"), []),
+        (guest("held"), None, []),
+        (guest("runs"), guest("gone"), ["KeepGuest"]),
+        (guest("halts"), guest("runs"), ["HaltGuest"]),
+        (guest("halts"), None, []),
+        (guest("runs", domid=2), guest("runs"), ["StopGuest", "StartGuest"]),
+        (None, guest("gone"), ["StopGuest"]),
+    ],
+    ids=lambda view: f"{view.stage}-{view.journey}" if isinstance(view, GuestView) else None,
+)
+def test_what_is_done(want: GuestView | None, have: GuestView | None, expected: list[str]) -> None:
+    """One that runs where it is awaited has come before this host was told: what it was started for says so."""
+    assert steps(want, have) == expected
