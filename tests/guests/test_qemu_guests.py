@@ -181,17 +181,36 @@ def test_a_journey_that_fails_says_so_and_is_not_begun_again(host: Host) -> None
     until(lambda: host.guests.refresh() and host.seen().stage == "runs")
     with pytest.raises(GuestError, match="could not be sent"):
         host.guests.send(goes)
-    assert host.there.observe() == {}
+    until(lambda: host.there.observe() == {})
     host.namespace(host.there.start, msgspec.structs.replace(view, nics=(nic(0, 2),), stage="awaits", journey=6))
     host.guests.send(msgspec.structs.replace(goes, journey=6))
     until(lambda: host.there.refresh() and host.there.observe()[VM].stage == "runs")
 
 
+def test_one_that_wrote_to_its_disk_elsewhere_starts_anew(host: Host) -> None:
+    disk = host.folder / "disk"
+    disk.write_bytes(bytes(1 << 20))
+    view = guest(nic(0), args="deaf")
+    assert view.boot
+    for guests in (host.guests, host.there):
+        guests.stop(VM)
+    view = msgspec.structs.replace(view, boot=msgspec.structs.replace(view.boot, disk=str(disk)))
+    host.namespace(host.guests.start, view)
+    before = held.holder(host.folder / "host" / VM / LOCK)
+    host.namespace(host.there.start, msgspec.structs.replace(view, nics=(nic(0, 2),), stage="awaits", journey=7))
+    host.guests.send(msgspec.structs.replace(view, stage="goes", journey=7))
+    until(lambda: host.guests.refresh() and host.seen().stage == "gone")
+    host.namespace(host.guests.keep, view)
+    assert host.there.observe() == {}
+    assert host.seen() == view
+    assert held.holder(host.folder / "host" / VM / LOCK) not in (before, None)
+
+
 def test_its_end_is_news(host: Host) -> None:
-    """Of the one that has come last."""
-    pid = held.holder(host.other / VM / LOCK)
+    """Of the one that was started last."""
+    pid = held.holder(host.folder / "host" / VM / LOCK)
     assert pid
     os.kill(pid, signal.SIGKILL)
-    until(lambda: VM in host.there.refresh())
-    assert host.there.observe() == {}
-    assert not (host.other / VM).exists()
+    until(lambda: VM in host.guests.refresh())
+    until(lambda: host.guests.observe() == {})
+    assert not (host.folder / "host" / VM).exists()

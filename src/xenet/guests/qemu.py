@@ -1,40 +1,31 @@
 """Guests as QEMU processes: a folder a VM, with the process's id and lock (see `held`), what it was started as (guest.json), its monitors, and
 what it says on its serial console. QEMU runs in the folder, in the agent's network namespace, and outlives the agent.
 
-A guest that moves is two processes for a while, one on each host; each knows by QEMU's protocol whether it has the guest. QEMU's source:
-qapi/migration.json, docs/devel/migration.rst.
+A guest that moves is two processes for a while, one on each host; each knows by QEMU's protocol whether it has the guest (see `journey`).
 """
 
 import shutil
-import socket
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 import msgspec
 
 from xenet.guests import held
 from xenet.guests.accel import environment, find_accel
 from xenet.guests.base import GuestError, check_start
-from xenet.guests.machine import EVENTS, INCOMING, MONITOR, arguments, check_files, slot_of
+from xenet.guests.journey import ANNOUNCED, begin, call_back, reached, stage_of, why_failed
+from xenet.guests.machine import EVENTS, MONITOR, arguments, check_files, slot_of
 from xenet.guests.news import News
-from xenet.guests.qmp import QMP, connected
-from xenet.plan.view import GuestView, NICView, Stage
+from xenet.guests.qmp import QMP
+from xenet.plan.view import GuestView, NICView
 
 LOCK, WORDS, GUEST, SENT, HALTING = "pid", "words", "guest.json", "sent", "halting"
 """The files in a guest's folder: its process's lock; what QEMU complains of; what it was started as, with the NICs that it got since; the journey
 on which it was last sent; there while it was asked to end."""
-STARTS_WITHIN, LETS_GO_WITHIN, REACHED_WITHIN, CALLED_BACK_WITHIN, ENDS_WITHIN = 15.0, 2.0, 2.0, 3.0, 1.0
-"""Seconds: from QEMU's start to its monitor; for a guest to let go of a NIC; to another machine; until a copy that is called back has ended;
-from the end of its monitor to its own."""
-UNDER_WAY = ("setup", "wait-unplug", "active", "pre-switchover", "device", "cancelling")
-"""What QEMU says of a copy that goes on."""
-FAST = 10 << 30
-"""Bytes a second that a copy may take: as much as there is."""
-ANNOUNCED = {"initial": 50, "max": 550, "rounds": 5, "step": 100}
-"""Milliseconds of pauses between QEMU's announcements; the first comes at once."""
+STARTS_WITHIN, LETS_GO_WITHIN, ENDS_WITHIN = 15.0, 2.0, 1.0
+"""Seconds: from QEMU's start to its monitor; for a guest to let go of a NIC; from the end of its monitor to its own."""
 _GUEST = msgspec.json.Decoder(GuestView)
 
 
@@ -84,7 +75,7 @@ class QemuGuests:
             if "downtime" in copy:
                 self._paused[view.vm] = copy["downtime"]
             nics = tuple(nic for nic in view.nics if nic.device in devices)
-            return msgspec.structs.replace(view, nics=nics, stage=_stage(status, copy, (folder / HALTING).exists()))
+            return msgspec.structs.replace(view, nics=nics, stage=stage_of(status, copy, (folder / HALTING).exists()))
         return view
 
     def netns(self, vm_uuid: str) -> int | None:
@@ -188,50 +179,30 @@ class QemuGuests:
     def send(self, guest: GuestView) -> None:
         folder = self.directory / guest.vm
         with self._changing(guest.vm) as qmp:
-            if _read(folder / SENT) == str(guest.journey) and (why := _failed(qmp.run("query-migrate"))):
+            if _read(folder / SENT) == str(guest.journey) and (why := why_failed(qmp.run("query-migrate"))):
                 raise GuestError(f"guest {guest.name} could not be sent: {why}")
-            with self._reached(guest) as way:
+            with reached(guest, self._elsewhere(guest.vm)) as way:
                 (folder / SENT).write_text(str(guest.journey))
-                qmp.run("migrate-set-capabilities", capabilities=[{"capability": "events", "state": True}])
-                qmp.run("migrate-set-parameters", max_bandwidth=FAST)
-                qmp.run("getfd", way.fileno(), fdname="way")
-                qmp.run("migrate", uri="fd:way")
-
-    def _reached(self, guest: GuestView) -> socket.socket:
-        """A connection to where it is awaited. Raises GuestError."""
-        try:
-            if guest.way:
-                address, _, port = guest.way.rpartition(":")
-                return socket.create_connection((address.strip("[]"), int(port)), REACHED_WITHIN)
-            there = next((folder for folder in self._elsewhere(guest.vm) if (folder / INCOMING).exists()), None)
-            if there is None:
-                raise GuestError(f"guest {guest.name} is awaited nowhere")
-            return connected(there / INCOMING, REACHED_WITHIN)
-        except OSError as error:
-            raise GuestError(f"the place where guest {guest.name} is awaited cannot be reached: {error.strerror or error}") from error
+                begin(qmp, way)
 
     def _elsewhere(self, vm_uuid: str) -> Iterator[Path]:
         return (directory / vm_uuid for directory in self._others() if held.is_held(directory / vm_uuid / LOCK))
 
     def keep(self, guest: GuestView) -> None:
+        """One that had gone, and wrote to its disk elsewhere, starts anew: what it remembers here is of before."""
         folder = self.directory / guest.vm
         with self._changing(guest.vm) as qmp:
-            self._call_back(qmp)
+            call_back(qmp)
             if guest.stage == "held" or qmp.run("query-status")["status"] != "postmigrate":
                 return
             for there in self._elsewhere(guest.vm):
                 end(there)
-            qmp.run("cont")
-            (folder / SENT).unlink(missing_ok=True)
-
-    def _call_back(self, qmp: QMP) -> None:
-        until = time.monotonic() + CALLED_BACK_WITHIN
-        if qmp.run("query-migrate").get("status") in UNDER_WAY:
-            qmp.run("migrate_cancel")
-        while qmp.run("query-migrate").get("status") in UNDER_WAY:
-            if time.monotonic() > until:
-                raise GuestError("QEMU does not end the copy that it was told to end")
-            time.sleep(0.005)
+            if not (guest.boot and guest.boot.disk):
+                qmp.run("cont")
+                (folder / SENT).unlink(missing_ok=True)
+                return
+        self.stop(guest.vm)
+        self.start(guest)
 
     def announce(self, vm_uuid: str) -> bool:
         """By QEMU, a reverse ARP from each NIC; and by the guest itself, whose driver is told to."""
@@ -274,21 +245,6 @@ def _see_out(folder: Path) -> None:
     until = time.monotonic() + ENDS_WITHIN
     while held.is_held(folder / LOCK) and time.monotonic() < until:
         time.sleep(0.002)
-
-
-def _stage(status: str, copy: dict[str, Any], halting: bool) -> Stage:
-    if status == "inmigrate":
-        return "awaits"
-    if status == "postmigrate":
-        return "gone"
-    if status == "finish-migrate" or copy.get("status") in UNDER_WAY:
-        return "going"
-    return "halts" if halting else "runs"
-
-
-def _failed(copy: dict[str, Any]) -> str:
-    """Why a copy ended before the guest was there; empty where it did not."""
-    return str(copy.get("error-desc") or copy["status"]) if copy.get("status") in ("failed", "cancelled") else ""
 
 
 def _read(file: Path) -> str:
