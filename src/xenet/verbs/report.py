@@ -11,8 +11,9 @@ from xenet.model.hidden import NIC, BondLinks, Claim, Edit, ForeignBridge, Heard
 from xenet.model.host import Host
 from xenet.model.pif import PIF
 from xenet.model.task import Task
-from xenet.model.types import Ref, ref_of
+from xenet.model.types import NULL, Ref, ref_of
 from xenet.model.vif import VIF
+from xenet.model.vm import VM
 from xenet.verbs.addresses import note_leases, note_leases6
 from xenet.verbs.adopt import refresh_metrics
 from xenet.verbs.attach import is_live
@@ -218,9 +219,16 @@ def _end_task(work: Work, operation: Operation, failure: Failure | None) -> None
 
 
 def timeout_failure(call: Call, operation: Operation) -> Failure:
-    """What XenServer says when a device does not come or go in time. VIFs that move to a bond with its PIFs are not to blame."""
-    vif = next((ref for ref in operation.objects if call.state.find(VIF, ref) is not None), None)
-    if vif is None or any(call.state.find(PIF, ref) is not None for ref in operation.objects):
+    """What XenServer says when a device does not come or go in time. Nothing is said of it where a host is silent; and VIFs that move to a bond
+    with its PIFs, or with their VM, are not to blame."""
+    state = call.state
+    if silent := next((host for host in operation.waiting if not is_live(state, state.get(Host, host))), None):
+        return Failure("CANNOT_CONTACT_HOST", silent)
+    if vm := next((vm for ref in operation.objects if (vm := state.find(VM, ref)) and vm.peer != NULL), None):
+        late = f"not within {PATIENCE.total_seconds():g} s"
+        return Failure("VM_MIGRATE_FAILED", vm.ref, vm.resident_on, vm.scheduled_to_be_resident_on, late)
+    vif = next((ref for ref in operation.objects if state.find(VIF, ref) is not None), None)
+    if vif is None or any(state.find(PIF, ref) is not None for ref in operation.objects):
         return Failure("CANNOT_CONTACT_HOST", *operation.waiting[:1])
     code = "DEVICE_DETACH_TIMEOUT" if operation.verb == "VIF.unplug" else "DEVICE_ATTACH_TIMEOUT"
     return Failure(code, "VIF", vif)

@@ -115,6 +115,7 @@ _POOL: Mapping[str, Text] = {
     "HOST_NOT_LIVE": ("The host's agent is not there.", ""),
     "NO_HOSTS_AVAILABLE": ("No live and enabled host reaches all the networks of the VM.", ""),
     "OPERATION_BLOCKED": ("The VM's blocked-operations forbid this.", "vm reason"),
+    "VM_MIGRATE_FAILED": ("The VM could not move.", "vm source destination why"),
     "VM_IS_TEMPLATE": ("A template cannot run.", "vm"),
     "HOST_OFFLINE": ("The host is down.", "host"),
     "HOST_STILL_BOOTING": ("The host is still starting.", ""),
