@@ -87,27 +87,34 @@ def restart(world: Pool, name: str, *program: str) -> None:
     world.wait_for(*world.hosts)
 
 
-def struck(world: Pool, name: str, mark: Path, moment: int, call: Callable[[], Any]) -> bool:
-    """Whether the process died in the call at this moment; it runs again, as it should, when this returns."""
+def struck(world: Pool, name: str, mark: Path, moment: int, call: Callable[[], Any], at_once: bool = False) -> bool:
+    """Whether the process died in the call at this moment; it runs again, as it should, when this returns. `at_once`: an agent is started as soon
+    as it has died, which the call may await; else after the call."""
     world.kill(name)
     restart(world, name, sys.executable, str(DYING), str(mark), str(moment))
     mark.touch()
+    back = False
     try:
         with ThreadPoolExecutor(1) as thread:
-            thread.submit(attempt, call).result(90)
-        died = ended(world.processes[name])
+            called = thread.submit(attempt, call)
+            while at_once and name != "server" and not back and not called.done():
+                if back := ended(world.processes[name], 0.02):
+                    world.start_agent(name)
+            called.result(90)
+        died = back or ended(world.processes[name])
     finally:
         mark.unlink()
-    if died:
+    if died and not back:
         world.processes.pop(name)
         restart(world, name)
+    world.wait_for(*world.hosts)
     return died
 
 
-def ended(process: "subprocess.Popen[bytes] | Forked") -> bool:
+def ended(process: "subprocess.Popen[bytes] | Forked", within: float = 0.3) -> bool:
     """Its last words may be here before its end is."""
     try:
-        process.wait(0.3)
+        process.wait(within)
     except subprocess.TimeoutExpired:
         return False
     return True
