@@ -101,10 +101,12 @@ def struck(world: Pool, name: str, mark: Path, moment: int, call: Callable[[], A
                 if back := ended(world.processes[name], 0.02):
                     world.start_agent(name)
             called.result(90)
-        died = back or ended(world.processes[name])
+        if not back:
+            ended(world.processes[name])  # what it still does after the answer counts, too
     finally:
         mark.unlink()
-    if died and not back:
+    # Only now, as it may have come to its last moment since.
+    if (died := back or ended(world.processes[name])) and not back:
         world.processes.pop(name)
         restart(world, name)
     world.wait_for(*world.hosts)
