@@ -15,6 +15,7 @@ from xenet.datapath.links import (
     NO_ADDRESS,
     GuestEnd,
     create_bridge,
+    create_gretap,
     create_veth,
     create_vxlan,
     delete_group,
@@ -72,6 +73,20 @@ def test_vxlan_as_pyroute2_reads_it(name, vni, local, mtu, group):
     data = info.get_attr("IFLA_INFO_DATA")
     assert info.get_attr("IFLA_INFO_KIND") == "vxlan"
     assert [data.get(key) for key in ("vxlan_id", "vxlan_local", "vxlan_learning", "vxlan_port")] == [vni, local, 1, 4789]
+
+
+@given(names, st.integers(0, 2**32 - 1), st.ip_addresses(v=4).map(str), st.ip_addresses(v=4).map(str), mtus, groups)
+def test_gretap_as_pyroute2_reads_it(name, key, local, remote, mtu, group):
+    request = create_gretap(name, key, local, remote, mtu, group)
+    read = link(request)
+    assert [read.get(word) for word in ("ifname", "mtu", "group")] == [name, mtu, group]
+    info = read.get_attr("IFLA_LINKINFO")
+    data = info.get_attr("IFLA_INFO_DATA")
+    assert info.get_attr("IFLA_INFO_KIND") == "gretap"
+    assert [data.get(word) for word in ("gre_local", "gre_remote", "gre_ikey", "gre_okey", "gre_ttl")] == [local, remote, key, key, 64]
+    assert [data.get(word) for word in ("gre_iflags", "gre_oflags")] == [0x2000, 0x2000]
+    seen = parse_link(encode(request, 0, 0))
+    assert (seen.kind, seen.tag, seen.local, seen.remote) == ("gretap", key, local, remote)
 
 
 @given(

@@ -9,7 +9,7 @@ from xenet.datapath.mark import DEAD, LIVE, is_remnant, port_alias, port_view, s
 from xenet.datapath.netlink import DELLINK, NEWLINK, NEWROUTE, Request, attr, encode, text, u32
 from xenet.datapath.nics import find_nics, nic_facts
 from xenet.datapath.table import Table
-from xenet.plan.view import PortView, RouteView
+from xenet.plan.view import BROKEN, PortView, RouteView, TunnelView
 
 PORT = PortView("vif1.0", "vif-1", "vm-1", 0, "02:00:00:00:00:01")
 
@@ -58,7 +58,17 @@ def test_a_bridge_speaking_of_its_port_is_not_the_device_speaking():
     known.take(DELLINK, link(11, "vif1.0", family=socket.AF_BRIDGE))
     known.take(NEWLINK, link(11, "vif1.0", family=socket.AF_BRIDGE, up=False))
     assert known.touched() == set()
+    assert known.unsure == set()
     assert known.switches()["xapi10"].ports == {"vif1.0": PORT}
+
+
+def test_a_bridge_speaking_of_a_way_to_a_peer_has_it_asked_for_anew():
+    way = link(12, "t0-c0000202", u32(10, 10), u32(27, LIVE), kind="gretap")
+    known = table(bridge(alias="xenet network=net-a uplink=tunnel0 gre=7@192.0.2.1"), way)
+    known.take(NEWLINK, link(12, "t0-c0000202", family=socket.AF_BRIDGE))
+    assert known.unsure == {12}
+    uplink = known.switches()["xapi10"].uplink
+    assert uplink and uplink.tunnel == TunnelView("gre", 7, "192.0.2.1", (BROKEN,)), "it is not isolated, and leads to nobody"
 
 
 def test_views_are_built_anew_only_where_something_changed():

@@ -174,6 +174,12 @@ WORDS: dict[str, Words] = {
         "tunnels": {"over": {"over": "eth0", "mtu": 1458, "protocol": "gre", "peers": {"there": "10.0.0.6", "yonder": "10.0.0.7"}}},
         "vms": {"a": {"domid": 1, "vifs": {0: {"network": "over", "mtu": 1450}}}},
     },
+    "a tunnel by GRE to nobody yet": {
+        "networks": _NETWORKS,
+        "pifs": {"eth0": {"network": "lan", "address": "10.0.0.5/24"}},
+        "tunnels": {"over": {"over": "eth0", "mtu": 1400, "key": 8, "protocol": "gre", "peers": {}}},
+        "vms": {"a": {"domid": 1, "vifs": {0: "lan"}}, "b": {"domid": 2, "vifs": {0: {"network": "over", "mtu": 1400}}}},
+    },
     "drivers are told": {
         "networks": {**_NETWORKS, "red": {"told": {"tx": "off"}}},
         "pifs": {"eth0": {"network": "lan", "gro": "off", "told": {"speed": "1000"}}, "eth1": {"network": "wan"}},

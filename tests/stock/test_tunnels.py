@@ -1,11 +1,11 @@
-"""VXLAN on the Linux bridge over a VLAN and over a bond, between two hosts: what a slim kernel has not."""
+"""Tunnels on the Linux bridge over a VLAN and over a bond, between two hosts, and by GRE with a third on Open vSwitch: what a slim kernel has not."""
 
 from collections.abc import Iterator
 
 import pytest
 
 from tests.e2e.test_mtu import passes
-from tests.e2e.test_tunnels_openvswitch import IPV4, carries
+from tests.e2e.test_tunnels_openvswitch import IPV4, OVERHEAD, carries, transfers
 from tests.e2e.test_tunnels_stacked import NICS, Pair, paired
 from tests.e2e.world import capture, until
 from tests.netns import ping
@@ -19,21 +19,29 @@ def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
         yield made
 
 
-def test_over_a_vlan(pair: Pair) -> None:
-    on = pair.pool.network("tagged")
-    vlans = [pair.api.VLAN.create(pair.pif(host, "eth0"), "42", on) for host in pair.hosts]
-    one, _ = pair.guests(pair.joined([pair.api.VLAN.get_untagged_PIF(vlan) for vlan in vlans], "vxlan", 2), 2)
-    with capture(pair.hosts["host1"], "eth0.42") as wire:
-        assert passes(one, "10.1.2.2", 1450)
-    assert any(frame[12:14] == IPV4 and carries("vxlan", pair.key, frame[14:]) for frame in wire)
+@pytest.mark.parametrize(("protocol", "tag"), [("vxlan", 42), ("gre", 43)])
+def test_over_a_vlan(pair: Pair, protocol: str, tag: int) -> None:
+    on, room = pair.pool.network("tagged"), 1500 - OVERHEAD[protocol]
+    vlans = [pair.api.VLAN.create(pair.pif(host, "eth0"), str(tag), on) for host in pair.hosts]
+    one, two = pair.guests(pair.joined([pair.api.VLAN.get_untagged_PIF(vlan) for vlan in vlans], protocol, tag), tag)
+    with capture(pair.hosts["host1"], f"eth0.{tag}") as wire:
+        assert passes(one, f"10.1.{tag}.2", room)
+    assert any(frame[12:14] == IPV4 and carries(protocol, pair.key, frame[14:]) for frame in wire)
+    assert not passes(one, f"10.1.{tag}.2", room + 1)
+    assert transfers(one, two, f"10.1.{tag}.2", 1_000_000)
 
 
-def test_over_a_bond(pair: Pair) -> None:
-    under = pair.pool.network("bonded")
-    for host in pair.hosts:
-        pair.api.Bond.create(under, [pair.pif(host, nic) for nic in NICS[1:]], "", "active-backup", {})
-    one, _ = pair.guests(pair.joined([pair.pif(host, "bond0") for host in pair.hosts], "vxlan", 3), 3)
-    assert ping(one, "10.1.3.2")
-    assert passes(one, "10.1.3.2", 1450)
-    pair.switch.ip("link", "set", "host1eth1", "down")
-    until(lambda: ping(one, "10.1.3.2", 1.0))
+@pytest.mark.parametrize(("protocol", "subnet"), [("vxlan", 3), ("gre", 4)])
+def test_over_a_bond(pair: Pair, protocol: str, subnet: int) -> None:
+    if protocol == "vxlan":
+        under = pair.pool.network("bonded")
+        for host in pair.hosts:
+            pair.api.Bond.create(under, [pair.pif(host, nic) for nic in NICS[1:]], "", "active-backup", {})
+    one, _ = pair.guests(pair.joined([pair.pif(host, "bond0") for host in pair.hosts], protocol, subnet), subnet)
+    assert ping(one, f"10.1.{subnet}.2")
+    assert passes(one, f"10.1.{subnet}.2", 1500 - OVERHEAD[protocol])
+    for cut, back in (("host1eth1", "host1eth2"), ("host1eth2", "host1eth1")):
+        pair.switch.ip("link", "set", back, "up")
+        pair.switch.ip("link", "set", cut, "down")
+        until(lambda: ping(one, f"10.1.{subnet}.2", 1.0))
+    pair.switch.ip("link", "set", "host1eth2", "up")

@@ -1,4 +1,4 @@
-"""From one named state to another on a kernel that has VLANs and bonds: each state that needs them, from and to another one of any kind."""
+"""From one named state to another on a kernel that has VLANs, bonds and GRE: each state that needs them, from and to another one of any kind."""
 
 import os
 from itertools import count
@@ -10,15 +10,16 @@ from tests.datapath.walk import NAMES, path, walk, walkers
 from tests.plan.states import STATES, WORDS
 
 pytestmark = [pytest.mark.kernel, pytest.mark.stock]
-STACKED = [name for name, words in WORDS.items() if words.keys() & {"vlans", "bonds"}]
+STACKED = [name for name, words in WORDS.items() if words.keys() & {"vlans", "bonds"} or "GRE" in name]
 LONG = bool(os.environ.get("XENET_LONG"))
 
 
-def test_an_agent_dies_at_each_step_of_a_vlans_life() -> None:
+@pytest.mark.parametrize("name", ["a VLAN alone, with management", "a tunnel by GRE"])
+def test_an_agent_dies_at_each_step_of_its_life(name: str) -> None:
     """Made and destroyed; the next agent goes on, or takes back."""
-    without, with_vlan = STATES["two NICs"], STATES["a VLAN alone, with management"]
+    without, stacked = STATES["two NICs"], STATES[name]
     with walkers() as walker:
-        for before, after in ((without, with_vlan), (with_vlan, without)):
+        for before, after in ((without, stacked), (stacked, without)):
             for sends in count():
                 walker.settle(before)
                 died = walker.die_on_the_way_to(after, sends)

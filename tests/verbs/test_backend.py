@@ -1,5 +1,6 @@
 """host.set_network_backend: the record follows the host, a failure takes it back."""
 
+import msgspec
 import pytest
 
 from tests.verbs.world import World
@@ -48,13 +49,18 @@ def test_refusals(world: World) -> None:
     assert world.refusal("host.set_network_backend", A, "openvswitch") == ["HOST_OFFLINE", A]
 
 
-def test_bridges_do_not_do_gre(world: World) -> None:
+def test_bridges_do_gre_where_the_kernel_does(world: World) -> None:
     world.call("host.set_network_backend", A, "openvswitch")
     transport = world.pif(A, world.external(0))
     world.call("PIF.reconfigure_ip", transport, "Static", "192.0.2.1", "255.255.255.0", "", "")
     world.call("tunnel.create", transport, world.network(), "gre")
-    text = "tunnel0 is a tunnel by GRE, which needs Open vSwitch: destroy it and make one with protocol=vxlan first"
+    text = "tunnel0 is a tunnel by GRE, and this host's kernel has no ip_gre: make one with protocol=vxlan instead"
     assert world.refusal("host.set_network_backend", A, "bridge") == ["OPERATION_NOT_ALLOWED", text]
+    facts = world.get(HostFacts, A)
+    world.state = world.state.with_record("host_facts", A, msgspec.structs.replace(facts, gre=True))
+    for name in ("bridge", "openvswitch"):
+        world.call("host.set_network_backend", A, name)
+    world.state = world.state.with_record("host_facts", A, facts)
     (tunnel,) = world.state.all(Tunnel)
     world.call("tunnel.destroy", tunnel.ref)
     world.call("host.set_network_backend", A, "bridge")

@@ -5,6 +5,7 @@ import pytest
 from tests.verbs.test_vlan import change, put
 from tests.verbs.world import World
 from xenet.model.derived import VLAN, NetworkSriov, Tunnel
+from xenet.model.hidden import HostFacts
 from xenet.model.host import Host
 from xenet.model.pif import PIF
 from xenet.model.types import NULL, Ref
@@ -160,8 +161,10 @@ def test_the_order_of_refusals(world, hosts, network):
     assert world.refusal(*create) == ["NETWORK_INCOMPATIBLE_WITH_TUNNEL", network]
     change(world, world.get(PIF, other.ref), network=world.external(1), host=hosts[0])
     assert world.refusal(*create) == ["OPENVSWITCH_NOT_ACTIVE"]
-    for host in hosts:
+    for host in hosts[:-1]:
         change(world, world.get(Host, host), software_version={"network_backend": "openvswitch"})
+    assert world.refusal(*create) == ["OPENVSWITCH_NOT_ACTIVE"], "the last one has bridges, and no GRE"
+    change(world, world.get(HostFacts, hosts[-1]), gre=True)
     assert world.refusal(*create) == ["TRANSPORT_PIF_NOT_CONFIGURED", lower.ref]
     change(world, world.get(PIF, lower.ref), ip_configuration_mode="Static")
     assert world.call(*create)

@@ -13,9 +13,10 @@ from typing import Any
 import msgspec
 
 from xenet.agent.replica import Replica
-from xenet.datapath import bonds, vlans
+from xenet.datapath import bonds, gre, vlans
 from xenet.datapath.base import Datapath, SocketIn
 from xenet.datapath.bridge import BridgeDatapath
+from xenet.model.derived import Tunnel
 from xenet.model.hidden import HostFacts, Lease
 from xenet.model.network import Network
 from xenet.model.pif import PIF
@@ -23,7 +24,7 @@ from xenet.model.types import NULL, PREFIX
 from xenet.plan.view import PortView
 
 log = logging.getLogger("xenet.agent")
-_LACKS: dict[str, Callable[[], str]] = {"VLANs": vlans.find_lack, "bonds": bonds.find_lack}
+_LACKS: dict[str, Callable[[], str]] = {"VLANs": vlans.find_lack, "bonds": bonds.find_lack, "GRE": gre.find_lack}
 """What a pool may need that a kernel may lack, and the line that says so."""
 
 
@@ -31,7 +32,9 @@ def needs_of(replica: Replica) -> tuple[str, ...]:
     """What the pool's records ask of this host's kernel."""
     pifs = replica.state.where(PIF, "host", replica.host)
     vlan, bond = any(pif.VLAN >= 0 for pif in pifs), any(pif.bond_slave_of != NULL for pif in pifs)
-    return (*(["VLANs"] if vlan else []), *(["bonds"] if bond else []))
+    tunnels = (tunnel for pif in pifs for tunnel in replica.state.where(Tunnel, "access_PIF", pif.ref))
+    asked = {"VLANs": vlan, "bonds": bond, "GRE": any(tunnel.protocol == "gre" for tunnel in tunnels)}
+    return tuple(need for need, needed in asked.items() if needed)
 
 
 def choose(needs: tuple[str, ...]) -> tuple[str, str]:

@@ -28,6 +28,7 @@ from xenet.agent.resolver import ResolvConf
 from xenet.agent.takeover import Checkpoint, InUse, check_nics, give_back, note
 from xenet.datapath.announcement import Voice
 from xenet.datapath.base import Datapath
+from xenet.datapath.gre import find_lack
 from xenet.guests import held
 from xenet.guests.base import FakeGuests, Guests
 from xenet.guests.every import AllGuests
@@ -144,7 +145,8 @@ def hello_of(settings: Settings, identity: str, backend: Backend | None, checkpo
         else msgspec.structs.replace(nic, addresses=(), gateway="")
         for nic in nics
     )
-    return Hello(identity, settings.name, backend.name if backend else "bridge", settings.guests, told, place_of(settings))
+    named = backend.name if backend else "bridge"
+    return Hello(identity, settings.name, named, settings.guests, told, place_of(settings), gre=bool(backend) and not find_lack())
 
 
 async def serve(settings: Settings, replica: Replica, datapath: Datapath, guests: Guests, backend: Backend | None, checkpoint: Checkpoint) -> None:

@@ -29,6 +29,7 @@ from xenet.datapath.netlink import NetlinkError
 from xenet.datapath.nics import foreign_master, nic_facts
 from xenet.datapath.ports import Ports
 from xenet.datapath.switches import Switches
+from xenet.datapath.uplinks import ways_of
 from xenet.model.hidden import NIC, BondLinks, ForeignBridge, Lease
 from xenet.plan import steps as s
 from xenet.plan.view import PortView, Settings, SwitchView
@@ -134,7 +135,8 @@ class BridgeDatapath:
             self._kernel.run(learned(link.index, port.mac))
         switch = table.switch(master.name)
         if switch and switch.uplink:
-            self._voice.say(switch.uplink.device, frames)
+            for device in ways_of(table, master, switch.uplink):
+                self._voice.say(device, frames)
         elif switch and switch.foreign:
             self._voice.say(switch.bridge, frames)
 

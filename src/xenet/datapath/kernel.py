@@ -104,6 +104,9 @@ class Kernel:
         try:
             for kind, message in self.news.news():
                 self.table.take(kind, message)
+            while self.table.unsure:
+                index = self.table.unsure.pop()
+                self.table.put(index, self.socket.get(get_link(index)))
         except Overrun:
             self._throw_away()
             self.observe()

@@ -7,7 +7,6 @@ Source: linux/if_link.h, linux/veth.h, net/core/rtnetlink.c.
 """
 
 import socket
-import struct
 from struct import Struct
 from typing import NamedTuple
 
@@ -15,6 +14,7 @@ import msgspec
 
 from xenet.datapath.bonding import Options, Slave, parse_options, parse_slave
 from xenet.datapath.netlink import CREATE, DELLINK, EXCL, GETLINK, NEWLINK, SETLINK, Request, as_text, as_u32, attr, attributes, text, u32
+from xenet.datapath.stacked import gre_data, parse_stacked, vlan_data, vxlan_data
 from xenet.plan.view import AdvertisementsView
 
 IFF_UP = 1
@@ -31,16 +31,14 @@ _INFO_SLAVE_KIND, _INFO_SLAVE_DATA = 4, 5
 _INFO_KIND, _INFO_DATA, _VETH_PEER, _BR_FORWARD_DELAY, _BR_MCAST_SNOOPING, _BR_OPTIONS = 1, 2, 1, 1, 23, 46
 _FLUSH, _FLOODS = 24, (9, 27, 30)
 """IFLA_BRPORT_*: forget what was learned there; unknown addresses, multicast and broadcast go there."""
+_ISOLATED = 33
+"""IFLA_BRPORT_*: no frame from this port to another one that says the same (Linux 4.18)."""
 _ADDR_GEN_MODE, _SKIP_STATS, _INET6_CONF = 8, 8, 2
-_VLAN_ID = 1
-_VXLAN_ID, _VXLAN_LOCAL, _VXLAN_LEARNING, _VXLAN_PORT = 1, 4, 7, 15
-_IANA_VXLAN_PORT = struct.pack(">H", 4789)
 _ACCEPT_RA, _AUTOCONF, _ACCEPT_DEFAULT = 3, 5, 17
 _IFINFO = Struct("=BxHiII")
 _OPTIONS, _NO_LL_LEARN = Struct("=II"), 1
 _NEW = _IFINFO.pack(0, 0, 0, 0, 0)
 _TLV = Struct("=HH")
-_U16 = Struct("=H")
 
 
 class Link(msgspec.Struct, frozen=True):
@@ -63,9 +61,11 @@ class Link(msgspec.Struct, frozen=True):
     parent: str = ""
     """The hardware's bus and name, such as `pci 0000:00:03.0`; empty for a virtual device and before Linux 5.14."""
     tag: int = -1
-    """Of a VLAN's device, its tag; of a VXLAN's, its VNI."""
+    """Of a VLAN's device, its tag; of a VXLAN's, its VNI; of GRE's, its key."""
     local: str = ""
-    """Of a VXLAN's device, the address that its packets come from."""
+    """Of a VXLAN's or GRE's device, the address that its packets come from."""
+    remote: str = ""
+    """Of GRE's, the one that they go to."""
     max_mtu: int = 0
     """What the driver takes at most; 0: it does not say."""
     bond: Options | None = None
@@ -74,6 +74,8 @@ class Link(msgspec.Struct, frozen=True):
     """Of a bond's slave."""
     flooded: bool = True
     """Of a bridge's port: False where nothing that the bridge has no place for goes there."""
+    isolated: bool = False
+    """Of a bridge's port: nothing goes from it to another one of these."""
 
 
 class GuestEnd(NamedTuple):
@@ -119,15 +121,20 @@ def create_ifb(name: str, group: int) -> Request:
 
 
 def create_vlan(name: str, parent: int, tag: int, mtu: int, group: int) -> Request:
-    """A device, down, for one VLAN of another, whose MAC it takes (IFLA_VLAN_ID of linux/if_link.h)."""
-    info = text(_INFO_KIND, "vlan") + attr(_INFO_DATA, attr(_VLAN_ID, _U16.pack(tag)))
+    """A device, down, for one VLAN of another, whose MAC it takes."""
+    info = text(_INFO_KIND, "vlan") + attr(_INFO_DATA, vlan_data(tag))
     return Request(NEWLINK, CREATE | EXCL, _NEW + _common(name, "", mtu) + u32(_LINK, parent) + u32(_GROUP, group) + attr(_LINKINFO, info))
 
 
 def create_vxlan(name: str, vni: int, local: str, mtu: int, group: int) -> Request:
-    """A device, down, that carries frames in UDP from this address; who to is in its own table (RFC 7348, IFLA_VXLAN_* of linux/if_link.h)."""
-    options = u32(_VXLAN_ID, vni) + attr(_VXLAN_LOCAL, socket.inet_aton(local)) + attr(_VXLAN_LEARNING, b"\1") + attr(_VXLAN_PORT, _IANA_VXLAN_PORT)
-    info = text(_INFO_KIND, "vxlan") + attr(_INFO_DATA, options)
+    """A device, down, that carries frames in UDP from this address; who to is in its own table."""
+    info = text(_INFO_KIND, "vxlan") + attr(_INFO_DATA, vxlan_data(vni, local))
+    return Request(NEWLINK, CREATE | EXCL, _NEW + _common(name, "", mtu) + u32(_GROUP, group) + attr(_LINKINFO, info))
+
+
+def create_gretap(name: str, key: int, local: str, remote: str, mtu: int, group: int) -> Request:
+    """A device, down, that carries frames in GRE from one address to another."""
+    info = text(_INFO_KIND, "gretap") + attr(_INFO_DATA, gre_data(key, local, remote))
     return Request(NEWLINK, CREATE | EXCL, _NEW + _common(name, "", mtu) + u32(_GROUP, group) + attr(_LINKINFO, info))
 
 
@@ -171,8 +178,16 @@ def set_link(
 
 def set_flooded(index: int, flooded: bool) -> Request:
     """Of a bridge's port. What the bridge has learned there is forgotten."""
-    flags = b"".join(attr(flag, bytes((flooded,))) for flag in _FLOODS) + attr(_FLUSH, b"")
-    info = text(_INFO_SLAVE_KIND, "bridge") + attr(_INFO_SLAVE_DATA, flags)
+    return _set_bridge_port(index, b"".join(attr(flag, bytes((flooded,))) for flag in _FLOODS) + attr(_FLUSH, b""))
+
+
+def set_isolated(index: int) -> Request:
+    """Of a bridge's port."""
+    return _set_bridge_port(index, attr(_ISOLATED, b"\1"))
+
+
+def _set_bridge_port(index: int, data: bytes) -> Request:
+    info = text(_INFO_SLAVE_KIND, "bridge") + attr(_INFO_SLAVE_DATA, data)
     return Request(NEWLINK, 0, _IFINFO.pack(0, 0, index, 0, 0) + attr(_LINKINFO, info))
 
 
@@ -208,6 +223,12 @@ def link_index(message: bytes) -> int:
     return 0 if family else int(index)
 
 
+def port_index(message: bytes) -> int:
+    """The ifindex of such a bridge's message; 0 for any other."""
+    family, _, index, _, _ = _IFINFO.unpack_from(message, 16)
+    return int(index) if family == socket.AF_BRIDGE else 0
+
+
 def parse_link(message: bytes) -> Link:
     """The device of an RTM_NEWLINK. Only what xenet reads is decoded: a dump of 4,000 must cost little more than its reception."""
     _, _, index, flags, _ = _IFINFO.unpack_from(message, 16)
@@ -221,6 +242,7 @@ def parse_link(message: bytes) -> Link:
     get = found.get
     info = attributes(found[_LINKINFO], 0) if _LINKINFO in found else {}
     kind_of = as_text(info.get(_INFO_KIND, b""))
+    port = _bridge_port(info)
     return Link(
         index,
         as_text(found[_IFNAME]),
@@ -235,29 +257,23 @@ def parse_link(message: bytes) -> Link:
         as_u32(get(_LINK, b"")),
         _advertisements(found[_AF_SPEC]) if _AF_SPEC in found and kind_of in SWITCHES else None,
         f"{as_text(get(_PARENT_BUS, b''))} {as_text(found[_PARENT_NAME])}" if _PARENT_NAME in found else "",
-        *_stacked(kind_of, info),
+        *parse_stacked(kind_of, info.get(_INFO_DATA, b"")),
         max_mtu=as_u32(get(_MAX_MTU, b"")),
         bond=parse_options(info.get(_INFO_DATA, b"")) if kind_of == "bond" else None,
-        flooded=_flooded(info),
+        flooded=_flooded(port),
+        isolated=port.get(_ISOLATED) == b"\1",
         slave=parse_slave(info[_INFO_SLAVE_DATA]) if info.get(_INFO_SLAVE_KIND) == b"bond\0" and _INFO_SLAVE_DATA in info else None,
     )
 
 
-def _flooded(info: dict[int, bytes]) -> bool:
-    if info.get(_INFO_SLAVE_KIND) != b"bridge\0" or _INFO_SLAVE_DATA not in info:
-        return True
-    said = attributes(info[_INFO_SLAVE_DATA], 0)
-    return any(said.get(flag) != b"\0" for flag in _FLOODS)
+def _bridge_port(info: dict[int, bytes]) -> dict[int, bytes]:
+    """What a bridge's port is told; empty for any other device."""
+    ports = info.get(_INFO_SLAVE_KIND) == b"bridge\0" and _INFO_SLAVE_DATA in info
+    return attributes(info[_INFO_SLAVE_DATA], 0) if ports else {}
 
 
-def _stacked(kind: str, info: dict[int, bytes]) -> tuple[int, str]:
-    """Link.tag and Link.local."""
-    if kind == "vlan":
-        return int(_U16.unpack_from(attributes(info[_INFO_DATA], 0)[_VLAN_ID])[0]), ""
-    if kind == "vxlan":
-        said = attributes(info[_INFO_DATA], 0)
-        return as_u32(said.get(_VXLAN_ID, b"")), socket.inet_ntoa(said[_VXLAN_LOCAL]) if _VXLAN_LOCAL in said else ""
-    return -1, ""
+def _flooded(said: dict[int, bytes]) -> bool:
+    return not said or any(said.get(flag) != b"\0" for flag in _FLOODS)
 
 
 def _advertisements(families: bytes) -> AdvertisementsView | None:

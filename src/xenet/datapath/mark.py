@@ -25,9 +25,27 @@ _DEVICE = re.compile(r"(vif|tap)\d+\.(\d+)\Z")
 _ASKED = tuple(name for name in BondView.__struct_fields__ if name not in ("slaves", "mac", "whole"))
 
 
-def switch_alias(network: str, uplink: str = "") -> str:
-    """A bridge's alias. It names the uplink, so that a NIC that we put there is told from one that an administrator did."""
-    return f"xenet network={network} uplink={uplink}" if uplink else f"xenet network={network}"
+def switch_alias(network: str, uplink: str = "", gre: str = "") -> str:
+    """A bridge's alias. It names the uplink, so that a NIC that we put there is told from one that an administrator did; and what a tunnel by
+    GRE is asked for, which has a device for each peer and none of its own."""
+    said = {"network": network, "uplink": uplink, "gre": gre}
+    return " ".join(["xenet", *(f"{name}={value}" for name, value in said.items() if value)])
+
+
+def kept_alias(alias: str, network: str) -> str:
+    """The same for this network, with all that the present one says of an uplink."""
+    said = words(alias)
+    return switch_alias(network, said.get("uplink", ""), said.get("gre", ""))
+
+
+def gre_word(key: int, local: str) -> str:
+    return f"{key}@{local}"
+
+
+def asked_gre(bridge: Link) -> tuple[int, str] | None:
+    """The key and the address here of a switch's tunnel by GRE; None of a switch without."""
+    key, _, local = words(bridge.alias).get("gre", "").partition("@")
+    return (int(key), local) if key.isdecimal() else None
 
 
 def port_alias(port: PortView) -> str:
@@ -100,9 +118,14 @@ def is_remnant(link: Link) -> bool:
         return link.group in (DEAD, DOOMED)
     if is_switch(link) or limited_by(link) or words(link.alias).keys() & {"leg", "tunnel"}:
         return False
-    if link.kind in ("vlan", "vxlan", "bond"):
+    if link.kind in ("vlan", "vxlan", "gretap", "bond"):
         return not link.master
     return port_view(link) is None or not link.master
+
+
+def is_tunnel_end(link: Link) -> bool:
+    """Whether this is a device in service that leads to one peer of a tunnel."""
+    return link.group == LIVE and link.kind == "gretap"
 
 
 def is_ours(link: Link) -> bool:

@@ -6,10 +6,11 @@ from collections.abc import Mapping, Sequence
 from xenet.datapath.advertisements import refuse_advertisements
 from xenet.datapath.batch import Refused, failure_of
 from xenet.datapath.bonds import Bonds
+from xenet.datapath.gre import Ends
 from xenet.datapath.kernel import Kernel
 from xenet.datapath.layer3 import Layer3
 from xenet.datapath.links import EUI64, Link, create_bridge, set_link
-from xenet.datapath.mark import LIVE, is_ours, is_remnant, port_view, switch_alias, words
+from xenet.datapath.mark import LIVE, asked_gre, gre_word, is_ours, is_remnant, is_tunnel_end, kept_alias, port_view, switch_alias, words
 from xenet.datapath.netlink import NetlinkError
 from xenet.datapath.nics import foreign_master
 from xenet.datapath.tunnels import Tunnels
@@ -22,7 +23,7 @@ from xenet.plan.steps import (
     SetSwitch,
     StepFailure,
 )
-from xenet.plan.view import Settings, SwitchView, UplinkView, nics_of
+from xenet.plan.view import Settings, SwitchView, TunnelView, UplinkView, nics_of
 
 _ANY_MTU = 65535
 """A bridge follows the smallest MTU of its ports until its own is changed, and only a change to another value counts as one."""
@@ -39,6 +40,7 @@ class Switches:
         self._layer3 = Layer3(kernel)
         self._vlans = VLANs(kernel)
         self._tunnels = Tunnels(kernel)
+        self._ends = Ends(kernel)
         self._bonds = bonds
 
     def create(self, step: CreateSwitch) -> None:
@@ -67,7 +69,7 @@ class Switches:
     def _serve(self, want: SwitchView) -> None:
         """The mark, and up without a link-local address: that mode is set first, since the kernel takes flags before it."""
         link = self._kernel.ask(want.bridge)
-        alias = switch_alias(want.network, words(link.alias).get("uplink", "") if link else "")
+        alias = kept_alias(link.alias if link else "", want.network)
         mode = self._kernel.no_link_local(want.mtu)
         self._kernel.run(set_link(want.bridge, alias=alias, addr_gen_mode=mode, mac=want.mac, mtu=want.mtu))
         refuse_advertisements(want.bridge)
@@ -83,7 +85,7 @@ class Switches:
 
     def change(self, step: SetSwitch) -> None:
         link, want = self._kernel.own(step.switch.bridge), step.switch
-        alias = switch_alias(want.network, words(link.alias).get("uplink", ""))
+        alias = kept_alias(link.alias, want.network)
         self._kernel.run(set_link(link.index, mac=want.mac, mtu=want.mtu, up=want.up, alias=alias))
         if not want.up:
             self._kernel.ask(link.index)
@@ -111,13 +113,18 @@ class Switches:
             return [link] if link else []
         self._kernel.own(bridge)
         uplink = words(link.alias).get("uplink")
-        if busy := [port.name for port in self._kernel.table.members(link.index) if port_view(port) or port.name == uplink]:
+        members = self._kernel.table.members(link.index)
+        if busy := [port.name for port in members if port_view(port) or port.name == uplink or is_tunnel_end(port)]:
             raise Refused(f"{bridge} still has {', '.join(sorted(busy))}")
         return [link]
 
     def attach(self, step: AttachUplink) -> None:
         """The bridge's alias names the NIC before the NIC joins: one that joined is never taken for an administrator's."""
         bridge, want = self._kernel.own(step.bridge), step.uplink
+        if want.tunnel and want.tunnel.protocol == "gre":
+            self._mesh(bridge, want, want.tunnel)
+            return
+        self._ends.clear(bridge)
         linked = any(link.carrier for name in nics_of(want) if (link := self._kernel.table.link(name)))
         bond = self._bonds.of(want.device)
         nic = self._device(want)
@@ -129,6 +136,14 @@ class Switches:
         if linked and (want.bond or (bond and self._kernel.table.members(bond.index))):  # what is to go by it goes another way until then
             self._kernel.await_operation([nic.name], _LINK_WITHIN)
         self._tell(want.ethtool)
+
+    def _mesh(self, bridge: Link, want: UplinkView, tunnel: TunnelView) -> None:
+        """A device for each peer, and none of the tunnel's own name, which one by VXLAN would have."""
+        old = self._kernel.table.link(want.device)
+        if old and is_ours(old) and old.master == bridge.index:
+            self._kernel.delete_together([old.index])
+        self._name_uplink(bridge, want.device, gre_word(tunnel.key, tunnel.local))
+        self._ends.ensure(bridge, want, tunnel)
 
     def _device(self, want: UplinkView) -> Link:
         """The NIC, or the device that stands for the VLAN, the bond or the tunnel, made where it is not there."""
@@ -151,10 +166,10 @@ class Switches:
         if master := foreign_master(self._kernel.table, nic.name):
             raise Refused(f"{nic.name} belongs to {master.name}, which is not xenet's")
 
-    def _name_uplink(self, bridge: Link, device: str) -> None:
+    def _name_uplink(self, bridge: Link, device: str, gre: str = "") -> None:
         said = words(bridge.alias)
-        if said.get("uplink", "") != device:
-            self._kernel.run(set_link(bridge.index, alias=switch_alias(said["network"], device)))
+        if (said.get("uplink", ""), said.get("gre", "")) != (device, gre):
+            self._kernel.run(set_link(bridge.index, alias=switch_alias(said["network"], device, gre)))
             if not bridge.up:
                 self._kernel.ask(bridge.index)
 
@@ -163,7 +178,9 @@ class Switches:
         bridge, nic = self._kernel.own(step.bridge), self._kernel.table.link(step.device)
         if words(bridge.alias).get("uplink") != step.device:
             return  # not there, or there by somebody else's doing
-        if nic and step.slaves:
+        if asked_gre(bridge) is not None:
+            self._ends.clear(bridge)
+        elif nic and step.slaves:
             self._bonds.remove(nic)
         elif nic and step.made and is_ours(nic):
             self._kernel.delete_together([nic.index])

@@ -11,12 +11,12 @@ import msgspec
 
 from xenet.datapath.addresses import Address, Route
 from xenet.datapath.layer3_table import ADDRESSES, ROUTES, Layer3Table
-from xenet.datapath.links import Link, link_index, parse_link
-from xenet.datapath.mark import is_ours, is_remnant, is_switch, limited_by, port_view, words
+from xenet.datapath.links import Link, link_index, parse_link, port_index
+from xenet.datapath.mark import is_ours, is_remnant, is_switch, is_tunnel_end, limited_by, port_view, words
 from xenet.datapath.netlink import DELLINK, NEWLINK
 from xenet.datapath.shaping import KINDS, Shaping
 from xenet.datapath.tc import bucket_for
-from xenet.datapath.uplinks import bond_links, is_bond, uplink_view
+from xenet.datapath.uplinks import bond_links, is_bond, switch_uplink
 from xenet.model.hidden import BondLinks
 from xenet.plan.view import LockView, MirrorView, PortView, Settings, SwitchView
 
@@ -53,6 +53,8 @@ class Table:
         self.shaping = Shaping()
         self.peers: dict[int, frozenset[str]] = {}
         """ifindex of a tunnel's device -> the addresses of its peers."""
+        self.unsure: set[int] = set()
+        """Devices to a tunnel's peers of which a bridge said something: who hears of that asks for them anew."""
         self.layer3 = Layer3Table()
         self._pending: dict[int, bytes] = {}
         self._views: dict[int, SwitchView] = {}
@@ -83,6 +85,8 @@ class Table:
         if kind in (NEWLINK, DELLINK):
             if index := link_index(message):
                 self._pending[index] = message if kind == NEWLINK else b""
+            elif (port := self._links.get(port_index(message))) and is_tunnel_end(port):
+                self.unsure.add(port.index)
         elif kind in ADDRESSES or kind in ROUTES:
             for index in self.layer3.take(kind, message):
                 self._touch(index)
@@ -281,7 +285,6 @@ class Table:
         ports = {port.device: self.held(index, port, asked.get(port.device)) for index in members if (port := self._ports.get(index))}
         if link.index in self._foreign:
             return SwitchView(link.name, "", ports=ports, foreign=True)
-        nic = self.link(said.get("uplink", ""))
         addresses, routes = self.layer3.of(link)
         return SwitchView(
             bridge=link.name,
@@ -289,7 +292,7 @@ class Table:
             mac=link.mac,
             mtu=link.mtu,
             up=link.up,
-            uplink=uplink_view(self, nic, asked) if nic and nic.index in members else None,
+            uplink=switch_uplink(self, link, asked),
             ports=ports,
             addresses=addresses,
             routes=routes,

@@ -1,4 +1,4 @@
-"""Tunnel devices: VXLAN between hosts, made for one switch, gone with it. The mark is their group; one without a switch is a remnant.
+"""Tunnel devices: VXLAN between hosts, made for one switch, gone with it (by GRE: `gre`). The mark is their group; one without a switch is a remnant.
 
 A frame whose receiver is not known yet goes to every peer in the device's own table; whose it was is learned from the answer. A bridge never
 sends a frame back to the port that it came by, and all peers are behind this one: nobody passes a frame on, so the mesh has no loops.
@@ -17,7 +17,6 @@ from xenet.datapath.peers import peer_request
 from xenet.plan.view import TunnelView, UplinkView
 
 LACKING = "this kernel has no VXLAN devices: load vxlan (modprobe vxlan), or use a kernel that has it"
-NO_GRE = "a Linux bridge's tunnels are vxlan: make it so with `xe tunnel-create protocol=vxlan`, or use --datapath openvswitch"
 
 
 class Tunnels:
@@ -28,8 +27,6 @@ class Tunnels:
 
     def ensure(self, want: UplinkView, tunnel: TunnelView) -> Link | None:
         """The tunnel's device with its peers, made where it is not there."""
-        if tunnel.protocol != "vxlan":
-            raise Refused(NO_GRE)
         link = self._kernel.ask(want.device)
         if link and not is_ours(link):
             raise Refused(f"{want.device} exists and is another's")

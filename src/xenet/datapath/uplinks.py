@@ -1,4 +1,4 @@
-"""A switch's uplink as the kernel's tables show it: a NIC, a VLAN's or a tunnel's device, or a bond with its slaves."""
+"""A switch's uplink as the kernel's tables show it: a NIC, the device of a VLAN or a tunnel, those to a tunnel's peers, a bond with its slaves."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
@@ -7,9 +7,9 @@ import msgspec
 
 from xenet.datapath.bonding import ACTIVE_BACKUP, Options, options_of
 from xenet.datapath.links import Link
-from xenet.datapath.mark import LIVE, asked_of, is_ours
+from xenet.datapath.mark import LIVE, asked_gre, asked_of, is_ours, is_tunnel_end, words
 from xenet.model.hidden import BondLinks
-from xenet.plan.view import BondView, Settings, TunnelView, UplinkView, VLANView
+from xenet.plan.view import BROKEN, BondView, Settings, TunnelView, UplinkView, VLANView, end_name
 
 
 class Known(Protocol):
@@ -21,6 +21,35 @@ class Known(Protocol):
 
     def link(self, which: int | str) -> Link | None: ...
     def members(self, master: int) -> list[Link]: ...
+
+
+def switch_uplink(table: Known, bridge: Link, asked: Mapping[str, Settings]) -> UplinkView | None:
+    """`asked`: what the drivers of its devices were told."""
+    device = words(bridge.alias).get("uplink", "")
+    if (gre := asked_gre(bridge)) is not None:
+        return _meshed(table, bridge, device, *gre)
+    nic = table.link(device)
+    return uplink_view(table, nic, asked) if nic and nic.master == bridge.index else None
+
+
+def ways_of(table: Known, bridge: Link, uplink: UplinkView) -> list[str]:
+    """The devices by which frames leave a switch with this uplink: those to a tunnel's peers where it has one for each."""
+    if asked_gre(bridge) is None:
+        return [uplink.device]
+    return [link.name for link in table.members(bridge.index) if is_tunnel_end(link)]
+
+
+def _meshed(table: Known, bridge: Link, device: str, key: int, local: str) -> UplinkView:
+    """Its MTU is that of the first, where there is none the bridge's."""
+    ends = sorted((link for link in table.members(bridge.index) if is_tunnel_end(link)), key=lambda link: link.name)
+    mtu = ends[0].mtu if ends else bridge.mtu
+    peers = sorted(_peer(end, device, key, local, mtu) for end in ends)
+    return UplinkView(device, mtu, tunnel=TunnelView("gre", key, local, tuple(peers)))
+
+
+def _peer(end: Link, device: str, key: int, local: str, mtu: int) -> str:
+    whole = end.up and end.isolated and (end.tag, end.local, end.mtu) == (key, local, mtu) and bool(end.remote)
+    return end.remote if whole and end.name == end_name(device, end.remote) else BROKEN
 
 
 def uplink_view(table: Known, nic: Link, asked: Mapping[str, Settings]) -> UplinkView:

@@ -20,7 +20,8 @@ class Hello(msgspec.Struct, frozen=True, tag=True):
     guests: str
     nics: tuple[NIC, ...]
     place: str = ""
-    """As HostFacts.place."""
+    gre: bool = False
+    """Both as in HostFacts."""
 
 
 class Report(msgspec.Struct, frozen=True, tag=True):

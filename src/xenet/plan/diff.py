@@ -27,7 +27,7 @@ from xenet.plan.steps import (
     SetSwitch,
     Step,
 )
-from xenet.plan.view import HostView, MirrorView, PortView, SwitchView, UplinkView, nics_of, same_device
+from xenet.plan.view import HostView, MirrorView, PortView, SwitchView, UplinkView, ends_of, nics_of, same_device
 
 TOLD = "what its driver shall do"
 
@@ -150,8 +150,15 @@ def _take_down(want: SwitchView | None, have: SwitchView | None) -> Iterator[Ste
 
 def _let_go(want: SwitchView | None, have: SwitchView | None) -> Iterator[Step]:
     if have and have.uplink and lets_go(want, have):
-        device, made, slaves = have.uplink.device, have.uplink.made, have.uplink.bond.slaves if have.uplink.bond else ()
-        yield DetachUplink(object=have.network, reason="its PIF is not plugged", bridge=have.bridge, device=device, made=made, slaves=slaves)
+        yield DetachUplink(
+            object=have.network,
+            reason="its PIF is not plugged",
+            bridge=have.bridge,
+            device=have.uplink.device,
+            made=have.uplink.made,
+            slaves=have.uplink.bond.slaves if have.uplink.bond else (),
+            ends=ends_of(have.uplink),
+        )
 
 
 def _basics(switch: SwitchView) -> tuple[object, ...]:

@@ -27,6 +27,7 @@ from xenet.plan.view import (
     SwitchView,
     UplinkView,
     VLANView,
+    ends_of,
 )
 
 
@@ -182,8 +183,8 @@ class AttachUplink(Step, frozen=True, kw_only=True):
     def text(self) -> str:
         told = (text for nic, settings in self.uplink.ethtool.items() for text in _told(nic, settings, self.ethtool.get(nic)))
         made = _made(self.bridge, self.uplink, self.bond, self.vlan)
-        if self.uplink.tunnel and self.uplink.tunnel.protocol == "gre":  # of Open vSwitch, without a device
-            return _all(*made)
+        if self.uplink.tunnel and self.uplink.tunnel.protocol == "gre":  # without a device of its own
+            return _all(*made, *told)
         return _all(*made, f"ip link set {self.uplink.device} mtu {self.uplink.mtu} master {self.bridge} up", *told)
 
 
@@ -194,10 +195,12 @@ def _made(bridge: str, uplink: UplinkView, now: BondView | None, there: VLANView
     if uplink.bond:
         yield from bond_commands(device, uplink.bond, now)
     if tunnel and tunnel.protocol == "gre":
-        yield f"ovs-vsctl set bridge {bridge} external_ids:xenet-tunnel={device}"
-        for peer in tunnel.peers:
-            options = f"options:local_ip={tunnel.local} options:remote_ip={peer} options:key={tunnel.key}"
-            yield f"ovs-vsctl add-port {bridge} {device}-{peer} -- set interface {device}-{peer} type=gre {options}"
+        yield f"ip link set {bridge} alias '... uplink={device} gre={tunnel.key}@{tunnel.local}'"
+        for peer, end in zip(tunnel.peers, ends_of(uplink) or (), strict=True):
+            yield f"ip link add {end} mtu {uplink.mtu} type gretap key {tunnel.key} local {tunnel.local} remote {peer} ttl 64"
+            yield f"ip link set {end} master {bridge}"
+            yield f"bridge link set dev {end} isolated on"
+            yield f"ip link set {end} up"
     elif tunnel:
         yield f"ip link add {device} type vxlan id {tunnel.key} local {tunnel.local} dstport 4789"
         for peer in tunnel.peers:
@@ -212,10 +215,14 @@ class DetachUplink(Step, frozen=True, kw_only=True):
     made: bool = False
     slaves: tuple[str, ...] = ()
     """Of a bond."""
+    ends: tuple[str, ...] | None = None
+    """Of a tunnel that has a device for each peer, and none of its own."""
 
     @property
     def text(self) -> str:
         up = (f"ip link set {slave} up" for slave in self.slaves)
+        if self.ends is not None:
+            return _all(*(f"ip link del {end}" for end in self.ends), f"ip link set {self.bridge} alias ...")
         return _all(f"ip link del {self.device}", *up) if self.made else f"ip link set {self.device} nomaster"
 
 

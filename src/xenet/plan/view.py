@@ -4,6 +4,7 @@ It is ONE form for what is wanted and for what is observed, so the difference of
 """
 
 from collections.abc import Iterable, Mapping
+from ipaddress import IPv4Address
 from typing import Literal, TypeAlias
 
 import msgspec
@@ -104,6 +105,16 @@ class TunnelView(msgspec.Struct, frozen=True):
     """The other hosts' addresses, sorted."""
 
 
+BROKEN = "?"
+"""Observed, in place of a peer: what leads to one is not as it must be."""
+
+
+def end_name(device: str, peer: str) -> str:
+    """What leads to one peer of the tunnel with this device, within the 15 characters of a device's name: of `tunnel0` to 192.0.2.1 it is
+    t0-c0000201. Raises ValueError for what is no IPv4 address."""
+    return f"t{device.removeprefix('tunnel')}-{IPv4Address(peer).packed.hex()}"
+
+
 class UplinkView(msgspec.Struct, frozen=True):
     """What a switch reaches the world through: a NIC, a bond of several, a VLAN's device on either, or a tunnel's. A port of a bridge is
     promiscuous by itself."""
@@ -130,6 +141,12 @@ class UplinkView(msgspec.Struct, frozen=True):
 def nics_of(uplink: UplinkView) -> tuple[str, ...]:
     """The devices that frames of this uplink come in by, itself first."""
     return (uplink.device, *(uplink.bond.slaves if uplink.bond else ()))
+
+
+def ends_of(uplink: UplinkView) -> tuple[str, ...] | None:
+    """What leads to the peers of a tunnel by GRE, on a bridge a device each, but for what is broken. None of any other uplink."""
+    tunnel = uplink.tunnel if uplink.tunnel and uplink.tunnel.protocol == "gre" else None
+    return tuple(end_name(uplink.device, peer) for peer in tunnel.peers if peer != BROKEN) if tunnel else None
 
 
 class RouteView(msgspec.Struct, frozen=True, order=True):
@@ -196,11 +213,13 @@ class SwitchView(msgspec.Struct, frozen=True):
 
 
 def ways_out(uplink: UplinkView, switches: Iterable[SwitchView]) -> tuple[str, ...]:
-    """The devices that frames of an uplink may pass, where a datapath makes no device for a VLAN or a bond: itself first, then the NICs below.
+    """The devices that frames of an uplink may pass, where a datapath makes no device for a VLAN, a bond or a tunnel: itself first, then what leads
+    to a tunnel's peers, or the NICs below.
     `switches`: all of the host, as a VLAN's view does not tell the slaves of the bond that it is on."""
     parent = uplink.vlan.parent if uplink.vlan else ""
     below = [other.uplink for other in switches if parent and other.uplink and other.uplink.device == parent]
-    return tuple(dict.fromkeys((*nics_of(uplink), *([parent] if parent else ()), *(nic for lower in below for nic in nics_of(lower)))))
+    lower = (nic for other in below for nic in nics_of(other))
+    return tuple(dict.fromkeys((*nics_of(uplink), *(ends_of(uplink) or ()), *([parent] if parent else ()), *lower)))
 
 
 class BootView(msgspec.Struct, frozen=True):

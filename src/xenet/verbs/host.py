@@ -26,11 +26,11 @@ PRODUCT_VERSION = "8.4.0"
 """The XenServer release whose API this is; clients split it on dots and want integers."""
 
 
-def hello(call: Call, host: str, name: str, backend: str, nics: tuple[NIC, ...], guests: str, place: str = "") -> Outcome:
+def hello(call: Call, host: str, name: str, backend: str, nics: tuple[NIC, ...], guests: str, place: str = "", gre: bool = False) -> Outcome:
     """A host's agent has come: make its host (and the pool with the first), its PIFs and their networks, and note it live.
 
     `host` is its uuid, kept by the agent; `guests` what VMs are here by default (namespace or tap);
-    `place` where those of namespaces are.
+    `place` where those of namespaces are; `gre` whether its kernel has GRE.
     """
     work = Work(call)
     record = call.state.find(Host, ref_of(host)) or _new_host(work, host, name)
@@ -39,7 +39,7 @@ def hello(call: Call, host: str, name: str, backend: str, nics: tuple[NIC, ...],
     work.update(record, software_version={**software_version(), "network_backend": backend}, name_label=record.name_label or name)
     facts = work.state.find(HostFacts, record.ref) or HostFacts(uuid=host, host=record.ref)
     work.put(facts)
-    work.update(facts, nics=nics, place=place, backend="")
+    work.update(facts, nics=nics, place=place, gre=gre, backend="")
     adopt_nics(work, record.ref)
     copy_bonds(work, record.ref, next(work.state.all(Pool)).master)
     copy_vlans(work, record.ref, next(work.state.all(Pool)).master)
@@ -183,7 +183,9 @@ def set_network_backend(call: Call, host: HostRef, backend: str) -> Outcome:
 
 
 def _check_bridges_do(state: PoolState, host: Ref) -> None:
+    if state.get(HostFacts, host).gre:
+        return
     for pif in state.where(PIF, "host", host):
         for tunnel in state.where(Tunnel, "access_PIF", pif.ref):
             if tunnel.protocol == "gre":
-                raise not_allowed(f"{pif.device} is a tunnel by GRE, which needs Open vSwitch: destroy it and make one with protocol=vxlan first")
+                raise not_allowed(f"{pif.device} is a tunnel by GRE, and this host's kernel has no ip_gre: make one with protocol=vxlan instead")

@@ -6,6 +6,7 @@ import msgspec
 from xenet.model.change import Draft
 from xenet.model.derived import VLAN, Tunnel, TunnelProtocol
 from xenet.model.errors import Failure
+from xenet.model.hidden import HostFacts
 from xenet.model.host import Host
 from xenet.model.network import Network
 from xenet.model.pif import PIF
@@ -26,8 +27,8 @@ INACTIVE = {"active": "false"}
 def create(call: Call, transport_PIF: PIFRef, network: NetworkRef, protocol: TunnelProtocol = "gre") -> Outcome:
     """The tunnel with its access PIF, plugged. Raises, in this order, NETWORK_UNMANAGED [network], NETWORK_ALREADY_CONNECTED [host, pif],
     PIF_UNMANAGED, CANNOT_ADD_TUNNEL_TO_BOND_SLAVE, IS_TUNNEL_ACCESS_PIF, CANNOT_ADD_TUNNEL_TO_SRIOV_LOGICAL,
-    CANNOT_ADD_TUNNEL_TO_VLAN_ON_SRIOV_LOGICAL [pif], NETWORK_INCOMPATIBLE_WITH_TUNNEL [network], OPENVSWITCH_NOT_ACTIVE (for gre: on the
-    Linux bridge, vxlan does the same), TRANSPORT_PIF_NOT_CONFIGURED [pif]."""
+    CANNOT_ADD_TUNNEL_TO_VLAN_ON_SRIOV_LOGICAL [pif], NETWORK_INCOMPATIBLE_WITH_TUNNEL [network], OPENVSWITCH_NOT_ACTIVE (for gre: where a
+    host with bridges has no ip_gre in its kernel; vxlan does the same), TRANSPORT_PIF_NOT_CONFIGURED [pif]."""
     work = Work(call)
     transport, on = call.state.get(PIF, transport_PIF), call.state.get(Network, network)
     _check(call.state, transport, on, protocol)
@@ -113,8 +114,13 @@ def _check(state: PoolState, transport: PIF, network: Network, protocol: TunnelP
     _check_transport(state, transport)
     if any(not state.back(pif.ref, PIF.tunnel_access_PIF_of) for pif in state.where(PIF, "network", network.ref)):
         raise Failure("NETWORK_INCOMPATIBLE_WITH_TUNNEL", network.ref)
-    if protocol == "gre" and any(host.software_version.get("network_backend") != "openvswitch" for host in state.all(Host)):
+    if protocol == "gre" and not all(_does_gre(state, host) for host in state.all(Host)):
         raise Failure("OPENVSWITCH_NOT_ACTIVE")
+
+
+def _does_gre(state: PoolState, host: Host) -> bool:
+    facts = state.find(HostFacts, host.ref)
+    return host.software_version.get("network_backend") == "openvswitch" or (facts is not None and facts.gre)
 
 
 def _check_transport(state: PoolState, pif: PIF) -> None:

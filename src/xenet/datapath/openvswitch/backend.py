@@ -398,7 +398,7 @@ class OpenVSwitchDatapath:
     def _remnants(self) -> list[Link]:
         """Also what is left of a bridge datapath on this host."""
         serving, table = self._board.ports(), self._kernel.table
-        others = [link for link in table.links() if link.group == LIVE and link.kind in ("bridge", "bond", "vlan", "vxlan")]
+        others = [link for link in table.links() if link.group == LIVE and link.kind in ("bridge", "bond", "vlan", "vxlan", "gretap")]
         others += [link for link in table.links() if is_end(link) and link.name not in self._board.taken()]
         return [link for link in table.remnants() if link.group != LIVE or link.name not in serving] + others
 

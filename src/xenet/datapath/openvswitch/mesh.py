@@ -3,15 +3,10 @@ no loops (split horizon). What was asked for stands at the bridge, as there may 
 kernel's datapath these ports are on the network's own bridge, with that in userspace on another one beside it (see `hubs`).
 """
 
-import socket
-
 import msgspec
 
 from xenet.datapath.openvswitch.rows import HUB, NETWORK, TUNNEL, UPLINK, Bridge, Interface, Port
-from xenet.plan.view import TunnelView, UplinkView
-
-_BROKEN = "?"
-"""In place of the address of a peer whose port is another one than it must be."""
+from xenet.plan.view import BROKEN, TunnelView, UplinkView, end_name
 
 
 class Asked(msgspec.Struct, frozen=True):
@@ -23,7 +18,7 @@ def ends_of(uplink: UplinkView) -> list[str]:
     """The names of all that its tunnel has or may have in the database."""
     if uplink.tunnel is None:
         return []
-    return [_hub(uplink.device), far_of(uplink.device), *(port_name(uplink.device, peer) for peer in uplink.tunnel.peers)]
+    return [_hub(uplink.device), far_of(uplink.device), *(end_name(uplink.device, peer) for peer in uplink.tunnel.peers)]
 
 
 def far_of(device: str) -> str:
@@ -68,13 +63,8 @@ def tunnel_mark(uplink: UplinkView, tunnel: TunnelView) -> dict[str, str]:
 
 def _port(device: str, tunnel: TunnelView, peer: str) -> Port:
     options = {"remote_ip": peer, "local_ip": tunnel.local, "key": str(tunnel.key)}
-    interface = Interface(port_name(device, peer), tunnel.protocol, options=options)
+    interface = Interface(end_name(device, peer), tunnel.protocol, options=options)
     return Port(interface.name, (interface,), external={UPLINK: device}, protected=True)
-
-
-def port_name(device: str, peer: str) -> str:
-    """As a device's, of at most 15 characters: for `tunnel0` to 192.0.2.1 t0-c0000201. Raises OSError for what is no IPv4 address."""
-    return f"t{device.removeprefix('tunnel')}-{socket.inet_aton(peer).hex()}"
 
 
 def seen_tunnel(bridge: Bridge, hub: Bridge | None, apart: bool) -> UplinkView | None:
@@ -87,7 +77,7 @@ def seen_tunnel(bridge: Bridge, hub: Bridge | None, apart: bool) -> UplinkView |
     far = [port for port in ports if apart and port.name == far_of(asked.device)]
     peers = [_peer(asked, port) for port in ports if port not in far]
     if not joined or len(far) != apart:
-        peers = [_BROKEN]
+        peers = [BROKEN]
     return UplinkView(asked.device, tunnel=msgspec.structs.replace(asked.tunnel, peers=tuple(sorted(peers))))
 
 
@@ -102,9 +92,9 @@ def _peer(asked: Asked, port: Port) -> str:
     address = port.interfaces[0].options.get("remote_ip", "") if len(port.interfaces) == 1 else ""
     try:
         must = _port(asked.device, asked.tunnel, address)
-    except OSError:
-        return _BROKEN
-    return address if _form(port) == _form(must) else _BROKEN
+    except ValueError:
+        return BROKEN
+    return address if _form(port) == _form(must) else BROKEN
 
 
 def _form(port: Port) -> tuple[object, ...]:
