@@ -42,6 +42,8 @@ class News:
         self._lines: dict[int, _Line] = {}
         self.stopped: dict[str, int] = {}
         """When each last stood still, in nanoseconds of time.time_ns, by VM uuid."""
+        self.resumed: set[str] = set()
+        """Those that went on since, where this was heard."""
 
     def fileno(self) -> int:
         return self._poll.fileno()
@@ -76,10 +78,14 @@ class News:
         line = self._lines[fd]
         said, lives = line.news()
         for event in said:
+            if event.get("event") == "RESUME":
+                self.resumed.add(line.vm)
             if event.get("event") == "STOP":
+                self.resumed.discard(line.vm)
                 self.stopped[line.vm] = event["timestamp"]["seconds"] * 1_000_000_000 + event["timestamp"]["microseconds"] * 1000
         if not lives:
             self._poll.unregister(fd)
             self._lines.pop(fd).socket.close()
+            self.resumed.discard(line.vm)
         if not lives or any("event" in event for event in said):
             yield line.vm

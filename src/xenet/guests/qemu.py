@@ -86,9 +86,12 @@ class QemuGuests:
         return self._news.fileno()
 
     def refresh(self) -> set[str]:
+        """One that comes runs as soon as it says so: to ask takes some milliseconds, which are lost to who waits for it."""
         news = self._news.refresh()
         for vm in news:
-            self._seen.pop(vm, None)
+            seen = self._seen.pop(vm, None)
+            if seen and seen.stage == "awaits" and vm in self._news.resumed:
+                self._seen[vm] = msgspec.structs.replace(seen, stage="runs")
             if not self._news.hears(vm):
                 _see_out(self.directory / vm)
         return news
