@@ -106,6 +106,15 @@ def test_routes_replace_and_vanish():
     assert known.switches()["xapi10"].routes == (six,)
 
 
+def test_routes_vanish_where_a_device_is_up_again_before_anybody_looks():
+    known = table(bridge(), routes=(Route(10, RouteView("0.0.0.0/0", "10.0.0.1"), 0),))
+    assert known.switches()["xapi10"].routes
+    known.take(NEWLINK, bridge(up=False))
+    known.take(NEWLINK, bridge())
+    assert known.touched() == {"xapi10"}
+    assert known.switches()["xapi10"].routes == ()
+
+
 def test_addresses_that_change_in_a_dump_are_news():
     links = bridge(), bridge(20)
     known = table(*links, addresses=(Address(10, "10.0.0.5/24", 0), Address(10, "fe80::1/64", 253)))

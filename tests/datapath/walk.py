@@ -1,19 +1,25 @@
 """The walk between named states on real devices: a host with two NICs whose networking becomes that of one state after the other, each time
 seen by the datapath that did it and by one that starts then; now and then the agent dies on its way."""
 
-from collections.abc import Iterator, Sequence
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
+from functools import partial, partialmethod
+from pathlib import Path
 from random import Random
+from typing import Any
 
 import pytest
 
 from tests.datapath.bridge_host import Host
+from tests.datapath.switch_host import SwitchHost
 from tests.netns import Namespace, cable, namespaces
 from tests.plan.pools import HERE, nic_mac
 from tests.plan.states import STATES, WORDS
 from xenet.datapath.base import Datapath
 from xenet.datapath.gre import find_lack
-from xenet.datapath.netlink import Request, Socket
+from xenet.datapath.netlink import Socket
+from xenet.datapath.openvswitch.database import Database
 from xenet.model.state import PoolState
 from xenet.plan.compile import compile_host
 from xenet.plan.diff import diff_host
@@ -21,9 +27,10 @@ from xenet.plan.ethtool import asked_of
 from xenet.plan.steps import Step, StepFailure, as_text
 from xenet.plan.view import HostView, SwitchView
 
-NAMES = [name for name in WORDS if not name.startswith("drivers") and not ("GRE" in name and find_lack())]
-"""Without what drivers are told: a veth does not take all of it, and an agent that starts then must ask once more. And without GRE where the
-kernel has none."""
+ALL = [name for name in WORDS if not name.startswith("drivers")]
+"""Without what drivers are told: a veth does not take all of it, and an agent that starts then must ask once more."""
+NAMES = [name for name in ALL if not ("GRE" in name and find_lack())]
+"""Without GRE where the kernel has none: for bridges."""
 
 
 class Killed(Exception):
@@ -33,15 +40,22 @@ class Killed(Exception):
 class Walker(Host):
     """The guests a and b of the named states are its two guests."""
 
-    def __init__(self, host: Namespace, far: Namespace, guests: list[Namespace]) -> None:
-        super().__init__(host, far, guests)
+    mouths: tuple[tuple[type, str], ...] = ((Socket, "_send"),)
+    """The methods by which an agent changes anything."""
+
+    def __init__(self, host: Namespace, far: Namespace, guests: list[Namespace], *more: Path) -> None:
+        super().__init__(host, far, guests, *more)
         cable(host, "eth1", far, "wire1")
         for nic in ("eth0", "eth1"):
             host.ip("link", "set", nic, "address", nic_mac(nic))
-        host.ip("link", "add", "br-theirs", "up", "type", "bridge")
+        self.add_theirs()
         self.theirs = self.names()
         """What is there from the beginning: the kernel puts devices of its own into a namespace as soon as it has a module for GRE."""
         self.restart()
+
+    def add_theirs(self) -> None:
+        """Somebody else's bridge."""
+        self.ns.ip("link", "add", "br-theirs", "up", "type", "bridge")
 
     def _netns(self, vm: str) -> int | None:
         return self.guests["ab".index(vm)].dup()
@@ -66,17 +80,17 @@ class Walker(Host):
         return as_text(diff_host(HostView(compile_host(state, HERE).switches), HostView(datapath.switches())))
 
     def die_on_the_way_to(self, state: PoolState, sends: int) -> bool:
-        """After so many sends to the kernel, or at the end; another agent starts. Whether it did not get to the end."""
+        """After so many sends to the kernel or transactions, or at the end; another agent starts. Whether it did not get to the end."""
         left = iter(range(sends))
-        send = Socket._send
 
-        def counted(sock: Socket, flags: int, requests: Sequence[Request]) -> int:
+        def counted(send: Callable[..., Any], *args: Any, **said: Any) -> Any:
             if next(left, None) is None:
                 raise Killed
-            return send(sock, flags, requests)
+            return send(*args, **said)
 
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(Socket, "_send", counted)
+            for owner, name in self.mouths:
+                patch.setattr(owner, name, partialmethod(partial(counted, getattr(owner, name))))
             try:
                 self.reach(*switches(state))
                 died = False
@@ -98,6 +112,27 @@ def walkers() -> Iterator[Walker]:
             yield made
         finally:
             made.datapath.close()
+
+
+class SwitchWalker(Walker, SwitchHost):
+    """The same on an Open vSwitch of its own."""
+
+    mouths = ((Socket, "_send"), (Database, "transact"))
+
+    def add_theirs(self) -> None:
+        self.vsctl("add-br", "br-theirs", "--", "set", "bridge", "br-theirs", "datapath_type=netdev")
+        self.ns.ip("link", "set", "br-theirs", "up")
+
+
+@contextmanager
+def switch_walkers() -> Iterator[SwitchWalker]:
+    with tempfile.TemporaryDirectory() as folder, namespaces(4) as (host, far, *guests):
+        made = SwitchWalker(host, far, guests, Path(folder, "openvswitch"))
+        try:
+            yield made
+        finally:
+            made.datapath.close()
+            made.daemons.stop()
 
 
 def walk(walker: Walker, names: Sequence[str], random: Random) -> None:

@@ -69,10 +69,12 @@ class Layer3Table:
             self.routes[index] -= routes
         return set(gone)
 
-    def drop_quiet(self, index: int) -> None:
-        """The kernel drops the IPv4 routes of a device that goes down without a word."""
-        if routes := self.routes.get(index):
-            self.routes[index] = {route for route in routes if ":" in route.view.gateway}
+    def drop_quiet(self, index: int) -> bool:
+        """The kernel drops the IPv4 routes of a device that goes down without a word. Whether there were any."""
+        routes = self.routes.get(index, set())
+        if quiet := {route for route in routes if ":" not in route.view.gateway}:
+            self.routes[index] = routes - quiet
+        return bool(quiet)
 
     def of(self, link: Link) -> tuple[tuple[str, ...], tuple[RouteView, ...]]:
         """The addresses and routes of a switch's own device, as SwitchView has them."""

@@ -217,6 +217,10 @@ def is_operational(message: bytes) -> bool:
     return attributes(message, 32).get(_OPERSTATE) == bytes((_OPER_UP,))
 
 
+def is_up(message: bytes) -> bool:
+    return bool(_IFINFO.unpack_from(message, 16)[3] & IFF_UP)
+
+
 def link_index(message: bytes) -> int:
     """The ifindex of a link message; 0 for a bridge's message about one of its ports, which says only part of it."""
     family, _, index, _, _ = _IFINFO.unpack_from(message, 16)

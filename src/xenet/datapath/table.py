@@ -11,7 +11,7 @@ import msgspec
 
 from xenet.datapath.addresses import Address, Route
 from xenet.datapath.layer3_table import ADDRESSES, ROUTES, Layer3Table
-from xenet.datapath.links import Link, link_index, parse_link, port_index
+from xenet.datapath.links import Link, is_up, link_index, parse_link, port_index
 from xenet.datapath.mark import is_ours, is_remnant, is_switch, is_tunnel_end, limited_by, port_view, words
 from xenet.datapath.netlink import DELLINK, NEWLINK
 from xenet.datapath.shaping import KINDS, Shaping
@@ -85,6 +85,8 @@ class Table:
         if kind in (NEWLINK, DELLINK):
             if index := link_index(message):
                 self._pending[index] = message if kind == NEWLINK else b""
+                if kind == NEWLINK and not is_up(message) and self.layer3.drop_quiet(index):  # it may be up again in the next one
+                    self._touch(index)
             elif (port := self._links.get(port_index(message))) and is_tunnel_end(port):
                 self.unsure.add(port.index)
         elif kind in ADDRESSES or kind in ROUTES:

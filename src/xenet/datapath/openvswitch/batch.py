@@ -110,13 +110,13 @@ class Batch:
 
     def _draft(self, txn: Any, database: Database, board: Board, datapath: str) -> None:
         writer = Writer(txn, database.root())
-        want = bridges_of(self._switches(board.asked), datapath)
+        want = bridges_of(self._switches(board.standing()), datapath)
         while conflicts := writer.conflicts(want):
             hopeless = [step for step in self.left() if (self._names(step) & conflicts.keys())]
             if not hopeless:
                 raise Refused("; ".join(conflicts.values()))
             self.fail([failure_of(step, Refused(conflicts[(self._names(step) & conflicts.keys()).pop()])) for step in hopeless])
-            want = bridges_of(self._switches(board.asked), datapath)
+            want = bridges_of(self._switches(board.standing()), datapath)
         writer.write(board.bridges, want)
 
     def _switches(self, switches: Mapping[str, SwitchView]) -> dict[str, SwitchView]:

@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 
 from xenet.datapath.kernel import Kernel
+from xenet.datapath.links import Link
 from xenet.datapath.mark import is_switch, port_view
 from xenet.datapath.openvswitch.database import Database
 from xenet.datapath.openvswitch.hubs import is_whole
@@ -162,6 +163,17 @@ class Board:
     def asked(self) -> dict[str, SwitchView]:
         return self._asked
 
+    def standing(self) -> dict[str, SwitchView]:
+        """The same without ports that have lost their device, such as an agent leaves that dies between the two."""
+        left = {name: {device: port for device, port in switch.ports.items() if self._link(port)} for name, switch in self._asked.items()}
+        return {name: replace(switch, ports=left[name]) for name, switch in self._asked.items() if left[name] or not switch.foreign}
+
+    def _link(self, asked: PortView) -> tuple[Link, PortView] | None:
+        """The device of a port and what it says of itself, where it is this port's."""
+        link = self._kernel.table.link(asked.device)
+        port = port_view(link) if link else None
+        return (link, port) if link and port and same_device(port, asked) else None
+
     @property
     def others(self) -> set[str]:
         """Bridges in the database that are none of ours."""
@@ -227,17 +239,17 @@ class Board:
         if link is None:
             return replace(asked, mac="", mtu=0, up=False, ports=ports, uplink=uplink)
         addresses, routes = table.layer3.of(link)
-        up, advertisements = is_switch(link) and link.up, link.advertisements
+        served = is_switch(link)  # else nobody has told the kernel yet to take nothing from routers
+        up, advertisements = served and link.up, link.advertisements if served else None
         ethtool = table.settings_of(link, told.get(asked.bridge, {}))
         seen = replace(asked, ethtool=ethtool, mac=link.mac, mtu=link.mtu, up=up, ports=ports, uplink=uplink)
         return replace(seen, addresses=addresses, routes=routes, advertisements=advertisements)
 
     def _port(self, asked: PortView, told: Told) -> PortView | None:
-        link = self._kernel.table.link(asked.device)
-        port = port_view(link) if link else None
-        if link is None or port is None or not same_device(port, asked):
-            return None
-        return self._kernel.table.held(link.index, port, told.get(port.device))
+        if found := self._link(asked):
+            link, port = found
+            return self._kernel.table.held(link.index, port, told.get(port.device))
+        return None
 
     def _uplink(self, switch: SwitchView, asked: UplinkView, told: Told) -> UplinkView | None:
         """A VLAN has no device of its own here but the local one; a bond and a tunnel have none at all: a bond's slaves are, and a tunnel has
