@@ -27,7 +27,7 @@ def lab() -> None:
 
 
 def said(command: Callable[..., Any]) -> Callable[..., Any]:
-    """What a user can mend is one line on stderr and exit status 1."""
+    """What a user can mend is one line on stderr and exit status 1; 2 where the computer lacks what the lab needs."""
 
     @wraps(command)
     def run(*args: Any, **options: Any) -> Any:
@@ -35,21 +35,24 @@ def said(command: Callable[..., Any]) -> Callable[..., Any]:
         from xenet.guests.base import GuestError
         from xenet.lab.run import LabError
         from xenet.lab.topology import TopologyError
+        from xenet.lab.virtual import Lacking
         from xenet.model.errors import Failure
 
         try:
             return command(*args, **options)
         except Failure as error:
             fail(" ".join(error.description))
+        except Lacking as error:
+            fail(str(error), 2)
         except (LabError, TopologyError, GuestError, Unreachable) as error:
             fail(str(error))
 
     return run
 
 
-def fail(text: str) -> NoReturn:
+def fail(text: str, status: int = 1) -> NoReturn:
     click.echo(f"xenet lab: {text}", err=True)
-    sys.exit(1)
+    sys.exit(status)
 
 
 def named(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -89,6 +92,7 @@ def up(file: Path | None, hosts: int, nics: int, vms: int, datapath: str, run: "
           router: {switch: sw1, address: 10.0.0.254/24}
         vms:
           vm1: {host: host1, nic: eth0, address: 10.0.0.101/24}
+          vm2: {host: host1, address: 10.0.0.102/24, guest: qemu, kernel: vmlinuz, ramdisk: initrd, args: quiet}
 
     Example: xenet lab up --hosts 2 --nics 3 --vms 4
     """
@@ -106,7 +110,9 @@ def bring_up(run: "Run", topology: "Lab", datapath: str) -> str:
     from rich.console import Console
 
     from xenet.lab import up as raising
+    from xenet.lab.virtual import check_boots
 
+    check_boots(topology)
     asked: list[int] = []
 
     def stop(number: int, _: FrameType | None) -> None:

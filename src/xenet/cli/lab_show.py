@@ -33,16 +33,17 @@ def show_status(picture: Picture) -> None:
 def ping_with_progress(run: Run) -> Pings:
     who = operate.endpoints(run, run.lab())
     with Progress(console=Console(stderr=True), transient=True) as progress:
-        bar = progress.add_task("pings", total=len(who) * (len(who) - 1))
+        bar = progress.add_task("pings", total=(len(who) - 1) * sum(place is not None for place, _ in who.values()))
         return operate.ping_all(who, lambda: progress.advance(bar))
 
 
 def show_pings(pings: Pings) -> None:
     """A row for each source, a column for each target."""
-    names = list(dict.fromkeys(pair.source for pair in pings.pairs))
+    sources = list(dict.fromkeys(pair.source for pair in pings.pairs))
+    names = list(dict.fromkeys([*sources, *(pair.target for pair in pings.pairs)]))
     ok = {(pair.source, pair.target): pair.ok for pair in pings.pairs}
     table = Table("from \\ to", *names)
-    for source in names:
+    for source in sources:
         table.add_row(source, *("" if source == target else "[green]✓[/]" if ok[source, target] else "[red]✗[/]" for target in names))
     console = Console()
     console.print(table)

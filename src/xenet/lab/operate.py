@@ -17,8 +17,9 @@ from typing import Any
 
 import msgspec
 
+from xenet.guests.machine import CONSOLE
 from xenet.guests.namespace import Namespace, living
-from xenet.lab import frames
+from xenet.lab import frames, virtual
 from xenet.lab.build import inside, ip, places
 from xenet.lab.pool import address_of
 from xenet.lab.run import LabError, Run
@@ -30,13 +31,13 @@ PATIENCE_S = 2
 
 
 class Guest(msgspec.Struct, frozen=True):
-    """A VM that runs, and where."""
+    """A VM that runs, and where; a virtual machine has no namespace."""
 
     name: str
     vm: str
     domid: int
     host: str
-    namespace: Namespace
+    namespace: Namespace | None
 
 
 class Learned(msgspec.Struct, frozen=True):
@@ -66,6 +67,7 @@ class Pings(msgspec.Struct, frozen=True):
 def guests(run: Run, lab: Lab) -> list[Guest]:
     """Every VM that runs, the lab's own and those made since."""
     found = [Guest(view.name, view.vm, view.domid, host.name, ns) for host in lab.hosts for view, ns in living(run.guests(host.name))]
+    found += [Guest(view.name, view.vm, view.domid, host.name, None) for host in lab.hosts for view in virtual.living(run.machines(host.name))]
     return sorted(found, key=lambda guest: (len(guest.name), guest.name))
 
 
@@ -76,6 +78,8 @@ def locate(run: Run, lab: Lab, name: str) -> Namespace:
     there = guests(run, lab)
     for guest in there:
         if name in (guest.name, guest.vm):
+            if guest.namespace is None:
+                raise LabError(f"{name} is a virtual machine; what it says is in {run.machines(guest.host) / guest.vm / CONSOLE}")
             return guest.namespace
     raise LabError(f"no {name} here; there are {', '.join([*places(lab), *(guest.name for guest in there)])}")
 
@@ -84,7 +88,7 @@ def ensure_addresses(run: Run, lab: Lab) -> None:
     """Give every running guest of the topology its address on eth0, where it has an eth0 and no address of its own."""
     for guest in guests(run, lab):
         address = address_of(lab.vms, guest.name)
-        if address is not None and addresses(guest.namespace).get("eth0") == []:
+        if address is not None and guest.namespace and addresses(guest.namespace).get("eth0") == []:
             ip(guest.namespace.pid, ["link set dev eth0 up", f"address add {address} dev eth0"])
 
 
@@ -95,6 +99,12 @@ def addresses(namespace: Namespace) -> dict[str, list[str]]:
         for device in ip_json(namespace.pid, "address", "show")
         if device["ifname"] != "lo"
     }
+
+
+def addresses_of(run: Run, guest: Guest) -> dict[str, list[str]]:
+    """Those of a virtual machine as the topology says: nobody can look into it."""
+    known = address_of(run.lab().vms, guest.name)
+    return addresses(guest.namespace) if guest.namespace else {"eth0": [known]} if known else {}
 
 
 def ip_json(pid: int, *arguments: str) -> list[dict[str, Any]]:
@@ -177,30 +187,36 @@ def fdb_lines(rows: Sequence[Learned]) -> list[str]:
     return [f"{row.port:<{width}}  {row.mac}{f'  VLAN {row.vlan}' if row.vlan else ''}" for row in rows]
 
 
-def endpoints(run: Run, lab: Lab) -> dict[str, tuple[Namespace, str]]:
-    """Who can be pinged: guests and machines with an address (without its prefix length)."""
+Places = dict[str, tuple[Namespace | None, str]]
+"""Where each is from whom pings can be sent, and its address, without its prefix length."""
+
+
+def endpoints(run: Run, lab: Lab) -> Places:
+    """Who can be pinged: guests and machines with an address, virtual ones with that of the topology."""
     ensure_addresses(run, lab)
     everyone = [(guest.name, guest.namespace) for guest in guests(run, lab)] + [(m.name, run.namespace(m.name)) for m in lab.machines]
-    return {name: (namespace, first) for name, namespace in everyone if (first := _first_address(namespace))}
+    first = {name: _first_address(namespace) if namespace else (address_of(lab.vms, name) or "").partition("/")[0] for name, namespace in everyone}
+    return {name: (namespace, first[name]) for name, namespace in everyone if first[name]}
 
 
 def _first_address(namespace: Namespace) -> str:
     return next((address.partition("/")[0] for its in addresses(namespace).values() for address in its), "")
 
 
-def ping_all(who: dict[str, tuple[Namespace, str]], done: Callable[[], None] = lambda: None) -> Pings:
-    """Every ordered pair once, a few at a time; `done` is called after each."""
+def ping_all(who: Places, done: Callable[[], None] = lambda: None) -> Pings:
+    """Every ordered pair whose first can be told to ping once, a few at a time; `done` is called after each."""
     pairs = tuple(_pings(who, done))
     return Pings(len(pairs), sum(ping.ok for ping in pairs), pairs)
 
 
-def _pings(who: dict[str, tuple[Namespace, str]], done: Callable[[], None]) -> Iterator[Ping]:
-    def one(pair: tuple[str, str]) -> Ping:
-        source, target = pair
-        return Ping(source, target, ping(who[source][0], who[target][1]))
+def _pings(who: Places, done: Callable[[], None]) -> Iterator[Ping]:
+    def one(way: tuple[str, str, Namespace]) -> Ping:
+        source, target, place = way
+        return Ping(source, target, ping(place, who[target][1]))
 
+    ways = [(source, target, place) for source, target in permutations(who, 2) if (place := who[source][0])]
     with ThreadPoolExecutor(PINGS_AT_ONCE) as pool:
-        for result in pool.map(one, permutations(who, 2)):
+        for result in pool.map(one, ways):
             done()
             yield result
 

@@ -105,7 +105,7 @@ def _up_links(links: Iterable[dict[str, Any]]) -> set[str]:
 def _observe_host(run: Run, host: Host, guests: list[operate.Guest]) -> HostPicture:
     links = _with_members(run, host, operate.ip_json(run.namespace(host.name).pid, "address", "show"))
     its = {guest.vm: guest for guest in guests}
-    addresses = {guest.vm: operate.addresses(guest.namespace) for guest in guests}
+    addresses = {guest.vm: operate.addresses_of(run, guest) for guest in guests}
     aliases = {link["ifname"]: words(link.get("ifalias", "")) for link in links}
     nics = tuple(nic.name for nic in host.nics)
 

@@ -5,10 +5,10 @@ from collections.abc import Callable
 from typing import Any
 
 from xenet.client import Client
+from xenet.lab.boot import Boot
 from xenet.lab.run import LabError
-from xenet.lab.topology import VM, Host, Lab
+from xenet.lab.topology import MIB, VM, Host, Lab
 
-MIB = 1 << 20
 HOSTS_S = 60.0
 """How long hosts may take to join and to plug their NICs, in seconds."""
 Check = Callable[[], None]
@@ -41,22 +41,20 @@ def create_vms(client: Client, lab: Lab) -> None:
     hosts = {record["name_label"]: ref for ref, record in client.call("host.get_all_records").items()}
     networks = {(pif["host"], pif["device"]): pif["network"] for pif in client.call("PIF.get_all_records").values() if pif["physical"]}
     for vm in lab.vms:
-        ref = create_vm(client, vm.name, {"xenet-lab-address": vm.address})
+        ref = create_vm(client, vm.name, {"xenet-lab-address": vm.address}, vm.boot)
         create_vif(client, ref, networks[hosts[vm.host], vm.nic])
         client.call("VM.start_on", ref, hosts[vm.host], False, False)
 
 
-def create_vm(client: Client, name: str, other_config: dict[str, str] | None = None) -> str:
-    """A halted VM whose guest is a namespace; its reference. The sizes are nobody's: a namespace takes what it needs."""
+def create_vm(client: Client, name: str, other_config: dict[str, str] | None = None, boot: Boot | None = None) -> str:
+    """A halted VM; its reference. Without `boot` its guest is a namespace, and the sizes are nobody's: that takes what it needs."""
+    memory = (boot.memory if boot else 64) * MIB
     record: dict[str, Any] = {
         "name_label": name,
         "name_description": "a guest of the lab",
         "is_a_template": False,
         "affinity": "OpaqueRef:NULL",
-        "memory_static_max": 64 * MIB,
-        "memory_dynamic_max": 64 * MIB,
-        "memory_dynamic_min": 64 * MIB,
-        "memory_static_min": 64 * MIB,
+        **dict.fromkeys(("memory_static_max", "memory_dynamic_max", "memory_dynamic_min", "memory_static_min"), memory),
         "VCPUs_max": 1,
         "VCPUs_at_startup": 1,
         "VCPUs_params": {},
@@ -66,15 +64,15 @@ def create_vm(client: Client, name: str, other_config: dict[str, str] | None = N
         "HVM_boot_policy": "",
         "HVM_boot_params": {},
         "PV_bootloader": "",
-        "PV_kernel": "",
-        "PV_ramdisk": "",
-        "PV_args": "",
+        "PV_kernel": boot.kernel if boot else "",
+        "PV_ramdisk": boot.ramdisk if boot else "",
+        "PV_args": boot.args if boot else "",
         "PV_bootloader_args": "",
         "PV_legacy_args": "",
         "PCI_bus": "",
         "platform": {},
         "recommendations": "",
-        "other_config": {"xenet-guest": "namespace", **(other_config or {})},
+        "other_config": {"xenet-guest": "qemu" if boot else "namespace", **(other_config or {})},
     }
     return str(client.call("VM.create", record))
 

@@ -11,7 +11,7 @@ a crashed one left is found by looking here:
     kept             the lab shall stand without its maker
     namespaces/NAME  hosts, switches and machines
     processes/NAME   the server and the agents: pid, output and log
-    server, HOST     the state directories of the server and of each agent, its guests in HOST/guests
+    server, HOST     the state directories of the server and of each agent, its guests in HOST/guests and HOST/machines
 """
 
 import os
@@ -82,6 +82,9 @@ class Run(msgspec.Struct, frozen=True):
 
     def guests(self, host: str) -> Path:
         return self.directory / host / "guests"
+
+    def machines(self, host: str) -> Path:
+        return self.directory / host / "machines"
 
     def place(self, name: str) -> Path:
         """The directory of a host's, switch's or machine's namespace."""

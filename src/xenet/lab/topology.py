@@ -10,8 +10,8 @@ The file's form (YAML), all of it optional but `hosts`:
     vms:
       vm1: {host: host1, nic: eth0, address: 10.0.0.101/24}
 
-A NIC's switch is the one its cable goes to; `ports` says what else can be said of the switch's end. A machine knows nothing of VLANs:
-its port is an access port of VLAN 1, or of the one that its `vlan` names.
+A NIC's switch is the one its cable goes to; `ports` says what else can be said of the switch's end, and `boot` what of a VM. A machine
+knows nothing of VLANs: its port is an access port of VLAN 1, or of the one that its `vlan` names.
 """
 
 import re
@@ -22,6 +22,7 @@ from pathlib import Path
 
 import msgspec
 
+from xenet.lab.boot import Boot, BootError, VMForm, boot_of
 from xenet.lab.ports import PortError, PortForm, SwitchPort, access, check_lags, port_of
 
 NAME = re.compile(r"[a-z][a-z0-9-]*")
@@ -29,6 +30,7 @@ DEVICE_NAME_MAX = 15
 """IFNAMSIZ - 1, netdevice(7)."""
 SEGMENT = "10.0.0.{}/24"
 """The lab's own addresses: hosts from 1, VMs from 101, the router at 254. They exist in its namespaces only."""
+MIB = 1 << 20
 MOST_HOSTS, MOST_VMS, MOST_NICS = 99, 150, 32
 
 
@@ -69,6 +71,8 @@ class VM(msgspec.Struct, frozen=True):
     host: str
     nic: str
     address: str
+    boot: Boot | None = None
+    """Of a virtual machine; None for a namespace."""
 
 
 class Lab(msgspec.Struct, frozen=True):
@@ -137,17 +141,11 @@ class _MachineForm(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     vlan: int = 1
 
 
-class _VMForm(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    host: str
-    address: str
-    nic: str = "eth0"
-
-
 class _Form(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     hosts: dict[str, _HostForm]
     switches: tuple[str, ...] = ("sw1",)
     machines: dict[str, _MachineForm] = {}
-    vms: dict[str, _VMForm] = {}
+    vms: dict[str, VMForm] = {}
 
 
 def read_lab(file: Path) -> Lab:
@@ -159,16 +157,22 @@ def read_lab(file: Path) -> Lab:
     except msgspec.DecodeError as error:  # Also a value of the wrong type, whose path msgspec names.
         raise TopologyError(f"{file}: {' '.join(str(error).split())}") from error
     try:
-        return check_lab(_lab(form))
+        return check_lab(_lab(form, file.parent))
     except (TopologyError, PortError) as error:
         raise TopologyError(f"{file}: {error}") from error
 
 
-def _lab(form: _Form) -> Lab:
+def _lab(form: _Form, folder: Path) -> Lab:
     hosts = tuple(_host(index, name, host) for index, (name, host) in enumerate(form.hosts.items()))
     machines = tuple(Machine(name, m.switch, m.address, _machine_mac(i), access(m.vlan)) for i, (name, m) in enumerate(form.machines.items()))
-    vms = tuple(VM(name, vm.host, vm.nic, vm.address) for name, vm in form.vms.items())
-    return Lab(form.switches, hosts, machines, vms)
+    return Lab(form.switches, hosts, machines, tuple(_vm(name, vm, folder) for name, vm in form.vms.items()))
+
+
+def _vm(name: str, form: VMForm, folder: Path) -> VM:
+    try:
+        return VM(name, form.host, form.nic, form.address, boot_of(form, folder))
+    except BootError as error:
+        raise TopologyError(f"{name}: {error}") from error
 
 
 def _host(index: int, name: str, form: _HostForm) -> Host:

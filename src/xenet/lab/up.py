@@ -13,7 +13,7 @@ import msgspec
 
 from xenet.client import Client
 from xenet.guests import held, namespace
-from xenet.lab import operate, pool, process
+from xenet.lab import operate, pool, process, virtual
 from xenet.lab.build import build
 from xenet.lab.run import LabError, Run, all_runs, base
 from xenet.lab.topology import Host, Lab
@@ -125,6 +125,7 @@ def down(run: Run) -> None:
             if (living := namespace.find(place)) is not None:
                 living.kill()
             held.let_go(place / namespace.INIT)
+        virtual.end_all(run.directory)
         shutil.rmtree(run.directory, ignore_errors=True)
         _remove_empty(base())
 

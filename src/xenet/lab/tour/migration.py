@@ -27,7 +27,7 @@ def live_migration(stage: Stage) -> None:
     mac = str(stage.links(MOVER)["eth0"]["address"])
     address = json.loads(stage.quietly(MOVER, "ip", "-j", "-4", "address", "show", "dev", "eth0"))[0]["addr_info"][0]["local"]
     stage.check(f"{OUTSIDE} and {NEIGHBOUR} reach {MOVER}", stage.ping(OUTSIDE, address) and stage.ping(NEIGHBOUR, address))
-    process = stage.guest(MOVER).namespace.pid
+    process = stage.pid(MOVER)
     before = _tables(stage, network, mac)
     stage.check(f"{MOVER} is behind {SOURCE}'s port", before == _expected(SOURCE))
     with stage.watch(f"{_switch(stage)}/{port_name(TARGET, 'eth0')}", "ether", "src", mac, "and", "arp") as watch, _pinged(stage, address) as lost:
@@ -39,7 +39,7 @@ def live_migration(stage: Stage) -> None:
     after = _tables(stage, network, mac)
     stage.check(f"now it is behind {TARGET}'s port", after == _expected(TARGET))
     _count(stage, said, lost)
-    stage.check(f"{MOVER}'s processes are the same", stage.guest(MOVER).namespace.pid == process and stage.guest(MOVER).host == TARGET)
+    stage.check(f"{MOVER}'s processes are the same", stage.pid(MOVER) == process and stage.guest(MOVER).host == TARGET)
     stage.check("nothing of it is left on the other host", soon(lambda: not _left_behind(stage)))
     stage.xe("vm-migrate", f"vm={MOVER}", f"host={SOURCE}", "live=true")
 
