@@ -13,6 +13,7 @@ from xenet.model.types import Ref
 from xenet.plan.compile import compile_switch
 from xenet.plan.diff import diff_host
 from xenet.plan.view import HostView, SwitchView
+from xenet.plan.vswitch_commands import vswitch_command
 from xenet.verbs.snooping import status_of
 
 A = Ref("OpaqueRef:host-a")
@@ -67,7 +68,10 @@ def test_a_change_is_a_step(world: World) -> None:
         want = structs.replace(have, **{field: value})
         (step,) = diff_host(HostView({want.bridge: want}), HostView({have.bridge: have}))
         assert type(step).__name__ == "SetSwitch"
-        assert ("mcast_snooping_enable=true other_config:" in step.text) == (step.reason == "IGMP snooping") == (field == "snooping")
+        said = vswitch_command(step, userspace=True)
+        assert ("mcast_snooping_enable=true other_config:" in said) == (step.reason == "IGMP snooping") == (field == "snooping")
+        assert ("fail_mode=secure" in said) == (field == "fail_mode")
+        assert ("other_config:disable-in-band=false" in said) == (field == "disable_in_band")
 
 
 def test_a_tunnelled_network_does_not_snoop(world: World) -> None:

@@ -175,7 +175,7 @@ class Keeper:
         self._bridges -= bridges
         failures = {failure.step.object: failure.text for failure in failed}
         for step in self.plan(bridges, vms):
-            failures.setdefault(step.object, f"not as wanted after all: {step.text}")
+            failures.setdefault(step.object, f"not as wanted after all: {self.datapath.command(step)}")
         if failures:
             self._bridges |= bridges
             self._vms |= vms | {failure.step.port.vm for failure in failed if isinstance(failure.step, CreatePort)}

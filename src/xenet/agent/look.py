@@ -1,6 +1,6 @@
 """What the agent says to who asks what it would do now: answers only, which change nothing of the host or of what it has in mind."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import msgspec
 
@@ -17,7 +17,7 @@ def look(keeper: Keeper, topic: str) -> list[dict[str, str]]:
     if not keeper.replica.told:
         return []
     steps, drifts = compare(keeper)
-    return plan_rows(steps, keeper.failures) if topic == "plan" else drift_rows(drifts)
+    return plan_rows(steps, keeper.failures, keeper.datapath.command) if topic == "plan" else drift_rows(drifts)
 
 
 def compare(keeper: Keeper) -> tuple[list[Step], list[Drift]]:
@@ -29,12 +29,12 @@ def compare(keeper: Keeper) -> tuple[list[Step], list[Drift]]:
     return keeper.plan(bridges, vms), drift(wanted, observed, keeper.borrowed(bridges))
 
 
-def plan_rows(steps: Iterable[Step], failures: dict[str, str]) -> list[dict[str, str]]:
+def plan_rows(steps: Iterable[Step], failures: dict[str, str], command: Callable[[Step], str]) -> list[dict[str, str]]:
     """`failure` says why the object's steps did not come to pass when they were last tried."""
     return [
         {
             "kind": type(step).__name__,
-            "command": step.text,
+            "command": command(step),
             "reason": step.reason,
             "object": step.object,
             "failure": failures.get(step.object, ""),

@@ -266,4 +266,4 @@ def take_down(settings: Settings) -> list[str]:
     failures = give_back(datapath, guests, Checkpoint(settings.state / "checkpoint.json"))
     datapath.dismantle()
     datapath.close()
-    return [f"{failure.step.text}: {failure.text}" for failure in failures]
+    return [f"{datapath.command(failure.step)}: {failure.text}" for failure in failures]

@@ -66,6 +66,9 @@ class Datapath(Protocol):
     def do(self, steps: Sequence[Step]) -> list[StepFailure]:
         """Carry out the steps in order; a failed one does not stop those that serve other objects. Then take in what they changed."""
 
+    def command(self, step: Step) -> str:
+        """The command that does the same as a step, for people."""
+
     def advertised(self, bridge: str) -> Lease:
         """The addresses and the router that this switch has by routers' advertisements."""
 

@@ -197,6 +197,9 @@ class BridgeDatapath:
                 failures.append(failure_of(step, error))
         return failures
 
+    def command(self, step: s.Step) -> str:
+        return step.text
+
     def reap(self) -> int:
         """Delete devices that are out of service or half-made, 500 at most at one go, and the locks of such; how many are left.
         Raises NetlinkError."""

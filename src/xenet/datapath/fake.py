@@ -173,6 +173,9 @@ class FakeDatapath:
         os.close(self._news)
         os.close(self._bell)
 
+    def command(self, step: s.Step) -> str:
+        return step.text
+
     def do(self, steps: Sequence[s.Step]) -> list[s.StepFailure]:
         return carry_out(steps, self._run)
 

@@ -79,6 +79,11 @@ def to_tell(want: Settings, have: Settings | None) -> Settings:
     return {word: value for word, value in want.items() if (USUAL if have is None else have).get(word) != value}
 
 
+def told(device: str, want: Settings, have: Settings | None) -> tuple[str, ...]:
+    """That as commands."""
+    return tuple(commands(device, to_tell(want, have)))
+
+
 def commands(device: str, settings: Settings) -> Iterator[str]:
     """The same as commands."""
     offloads = " ".join(f"{word} {value}" for word, value in settings.items() if word in OFFLOADS)

@@ -9,9 +9,8 @@ from typing import ClassVar
 import msgspec
 
 from xenet.plan.bond_commands import bond_commands
-from xenet.plan.ethtool import commands as ethtool_commands
-from xenet.plan.ethtool import to_tell
-from xenet.plan.limit import burst_of, limiter_of, queue_of
+from xenet.plan.ethtool import told
+from xenet.plan.limit_commands import limit_commands
 from xenet.plan.lock import commands, elements
 from xenet.plan.mirror_commands import mirror_commands
 from xenet.plan.view import (
@@ -133,7 +132,7 @@ class CreateSwitch(Step, frozen=True, kw_only=True):
     def text(self) -> str:
         mac = f" address {self.switch.mac}" if self.switch.mac else ""
         made = f"ip link add {self.switch.bridge}{mac} mtu {self.switch.mtu} up type bridge forward_delay 0 mcast_snooping 0 no_linklocal_learn 1"
-        return _all(made, *_snooping(self.switch, False), *_told(self.switch.bridge, self.switch.ethtool, {}))
+        return _all(made, *told(self.switch.bridge, self.switch.ethtool, {}))
 
 
 class SetSwitch(Step, frozen=True, kw_only=True):
@@ -149,13 +148,7 @@ class SetSwitch(Step, frozen=True, kw_only=True):
     def text(self) -> str:
         mac = f" address {self.switch.mac}" if self.switch.mac else ""
         link = f"ip link set {self.switch.bridge}{mac} mtu {self.switch.mtu} up"
-        return _all(link, *_snooping(self.switch, self.snooping), *_told(self.switch.bridge, self.switch.ethtool, self.ethtool))
-
-
-def _snooping(switch: SwitchView, now: bool) -> tuple[str, ...]:
-    said = f"ovs-vsctl set bridge {switch.bridge} mcast_snooping_enable={switch.snooping}".lower()
-    flood = f" other_config:mcast-snooping-disable-flood-unregistered={switch.snooping}".lower()
-    return (said + flood,) if switch.snooping != now else ()
+        return _all(link, *told(self.switch.bridge, self.switch.ethtool, self.ethtool))
 
 
 class DeleteSwitch(Step, frozen=True, kw_only=True):
@@ -181,11 +174,11 @@ class AttachUplink(Step, frozen=True, kw_only=True):
 
     @property
     def text(self) -> str:
-        told = (text for nic, settings in self.uplink.ethtool.items() for text in _told(nic, settings, self.ethtool.get(nic)))
+        after = (text for nic, settings in self.uplink.ethtool.items() for text in told(nic, settings, self.ethtool.get(nic)))
         made = _made(self.bridge, self.uplink, self.bond, self.vlan)
         if self.uplink.tunnel and self.uplink.tunnel.protocol == "gre":  # without a device of its own
-            return _all(*made, *told)
-        return _all(*made, f"ip link set {self.uplink.device} mtu {self.uplink.mtu} master {self.bridge} up", *told)
+            return _all(*made, *after)
+        return _all(*made, f"ip link set {self.uplink.device} mtu {self.uplink.mtu} master {self.bridge} up", *after)
 
 
 def _made(bridge: str, uplink: UplinkView, now: BondView | None, there: VLANView | None) -> Iterator[str]:
@@ -238,7 +231,7 @@ class CreatePort(Step, frozen=True, kw_only=True):
     @property
     def text(self) -> str:
         port = self.port
-        before = (*_told(port.device, port.ethtool, {}), *_limit(port, 0), *_lock(port, None))
+        before = (*told(port.device, port.ethtool, {}), *limit_commands(port, 0), *_lock(port, None))
         after = f"master {self.bridge} {_state(port)}"
         if port.kind == "tap":
             return _all(f"ip tuntap add {port.device} mode tap", *before, f"ip link set {port.device} mtu {port.mtu} {after}")
@@ -266,15 +259,11 @@ class SetPort(Step, frozen=True, kw_only=True):
     def text(self) -> str:
         port = self.port
         link = f"ip link set {port.device} mtu {port.mtu} master {self.bridge} {_state(port)}"
-        return _all(*_lock(port, self.lock), link, *_told(port.device, port.ethtool, self.ethtool), *_limit(port, self.rate))
+        return _all(*_lock(port, self.lock), link, *told(port.device, port.ethtool, self.ethtool), *limit_commands(port, self.rate))
 
 
 def _all(*commands: str) -> str:
     return " && ".join(commands)
-
-
-def _told(device: str, want: Settings, have: Settings | None) -> tuple[str, ...]:
-    return tuple(ethtool_commands(device, to_tell(want, have)))
 
 
 def _state(port: PortView) -> str:
@@ -286,24 +275,6 @@ def _lock(port: PortView, now: LockView | None) -> tuple[str, ...]:
     before = elements(port.mac, now) if now is None or now.whole else {}
     script = "; ".join(commands(port.device, before, elements(port.mac, port.lock)))
     return (f"nft '{script}'",) if script else ()
-
-
-def _limit(port: PortView, now: int) -> tuple[str, ...]:
-    """From this rate to the port's own: what the guest sends makes a detour by a device with a token bucket."""
-    device, limiter = port.device, limiter_of(port.device)
-    if port.rate == now:
-        return ()
-    if not port.rate:
-        return f"tc qdisc del dev {device} clsact", f"ip link del {limiter}"
-    bucket = f"tbf rate {port.rate}bps burst {burst_of(port.rate, port.mtu)} limit {queue_of(port.rate, port.mtu)}"
-    if now > 0:
-        return (f"tc qdisc change dev {limiter} root {bucket}",)
-    return (
-        f"ip link add {limiter} up type ifb",
-        f"tc qdisc add dev {limiter} root {bucket}",
-        f"tc qdisc add dev {device} clsact",
-        f"tc filter add dev {device} ingress protocol all u32 match u32 0 0 action mirred egress redirect dev {limiter}",
-    )
 
 
 class SetMirrors(Step, frozen=True, kw_only=True):

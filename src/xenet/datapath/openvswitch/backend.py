@@ -47,6 +47,7 @@ from xenet.model.hidden import NIC, BondLinks, ForeignBridge, Lease
 from xenet.plan import steps as s
 from xenet.plan.announcement import announcement
 from xenet.plan.view import PortView, RouteView, Settings, SwitchView
+from xenet.plan.vswitch_commands import vswitch_command
 
 log = logging.getLogger("xenet.datapath")
 _REAP = 500
@@ -384,6 +385,9 @@ class OpenVSwitchDatapath:
         self._kernel.run(set_link(link.index, up=want.up))
         if want.ethtool:
             self._kernel.drivers.tell(link, want.ethtool)
+
+    def command(self, step: s.Step) -> str:
+        return vswitch_command(step, self.place.userspace)
 
     def reap(self) -> int:
         self._kernel.drain()
