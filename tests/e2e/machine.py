@@ -82,6 +82,15 @@ class Machine:
             (self.pid(host) is not None) == (host == home) and self.devices(host) == (tap if host == home else set()) for host in HOSTS
         ) and not (self.site.pool.folder / self.elsewhere() / "machines" / self.uuid).exists()
 
+    def wait_until_answers(self, seconds: float = 20.0) -> None:
+        """What it said last, and how its taps are, is told with the failure."""
+        try:
+            until(self.answers, seconds)
+        except AssertionError as error:
+            for host, place in self.site.hosts.items():
+                error.add_note(f"{host}: {self.pid(host)}, {console(self.site.pool, host, self.uuid)[-400:]}\n{place.ip('-d', '-s', 'link', 'show')}")
+            raise
+
     def answers(self) -> bool:
         """Whether it answers the router and the other VMs, on either host."""
         places = (self.site.router, *self.site.others.values())

@@ -51,7 +51,7 @@ def test_kill_in_a_migration(machine: Machine, tmp_path: Path, victim: str) -> N
         name = {"source": source, "destination": target}.get(victim, victim)
         died = struck(machine.site.pool, name, tmp_path / "mark", moment, partial(machine.migrate, target), at_once=True)
         until(machine.settled, WITHIN)
-        until(machine.answers)
+        machine.wait_until_answers()
         if not died:
             break
         deaths += 1
@@ -118,7 +118,7 @@ def test_the_hypervisor_that_awaits_it_is_killed(machine: Machine, after: float)
             assert machine.pid(source) == here
             talk.sendall(b"still here")
             assert talk.recv(100) == b"still here"
-    until(machine.answers, BOOTS_WITHIN)
+    machine.wait_until_answers(BOOTS_WITHIN)
 
 
 @pytest.mark.parametrize("after", [0.05, 0.4])
@@ -135,4 +135,4 @@ def test_the_hypervisor_that_it_leaves_is_killed(machine: Machine, after: float)
     until(machine.settled, WITHIN)
     assert machine.site.pool.api.VM.get_power_state(machine.vm) == "Running"
     assert here not in [machine.pid(host) for host in HOSTS]
-    until(machine.answers, BOOTS_WITHIN)
+    machine.wait_until_answers(BOOTS_WITHIN)
