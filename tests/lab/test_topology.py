@@ -11,7 +11,7 @@ WHOLE = """
 switches: [sw1, sw2]
 hosts:
   host1: {nics: {eth0: sw1, eth1: sw2}, management: 10.0.0.77/24}
-  host2: {nics: {eth0: sw1}}
+  host2: {nics: {eth0: sw1}, datapath: openvswitch}
 machines:
   router: {switch: sw2, address: 10.0.0.254/24}
 vms:
@@ -56,7 +56,7 @@ def test_a_file_says_it_all(tmp_path: Path) -> None:
         switches=("sw1", "sw2"),
         hosts=(
             Host("host1", (NIC("eth0", "sw1", "02:00:00:00:01:00"), NIC("eth1", "sw2", "02:00:00:00:01:01")), "10.0.0.77/24"),
-            Host("host2", (NIC("eth0", "sw1", "02:00:00:00:02:00"),), "10.0.0.2/24"),
+            Host("host2", (NIC("eth0", "sw1", "02:00:00:00:02:00"),), "10.0.0.2/24", "openvswitch"),
         ),
         machines=(Machine("router", "sw2", "10.0.0.254/24", "02:00:00:ff:00:00"),),
         vms=(VM("web", "host1", "eth1", "10.0.0.101/24"), VM("db", "host2", "eth0", "10.0.0.102/24")),
@@ -67,6 +67,7 @@ def test_a_file_says_it_all(tmp_path: Path) -> None:
     ("text", "said"),
     [
         ("hosts: {}", "at least one host"),
+        ("hosts: {host1: {nics: {eth0: sw1}, datapath: dpdk}}", "Invalid enum value 'dpdk' - at `$.hosts[...].datapath`"),
         ("hosts: {host1: {nics: {}}}", "host1 has no NIC"),
         ("hosts: {host1: {nics: {eth0: sw9}}}", "host1/eth0 is cabled to sw9, which is not among the switches (sw1)"),
         ("hosts: {sw1: {nics: {eth0: sw1}}}", "sw1 is named twice"),

@@ -10,8 +10,9 @@ The file's form (YAML), all of it optional but `hosts`:
     vms:
       vm1: {host: host1, nic: eth0, address: 10.0.0.101/24}
 
-A NIC's switch is the one its cable goes to; `ports` says what else can be said of the switch's end, and `boot` what of a VM. A machine
-knows nothing of VLANs: its port is an access port of VLAN 1, or of the one that its `vlan` names.
+A host's `datapath` is its data plane, where it is not that of all. A NIC's switch is the one its cable goes to; `ports` says what else can be
+said of the switch's end, and `boot` what of a VM. A machine knows nothing of VLANs: its port is an access port of VLAN 1, or of the one that its
+`vlan` names.
 """
 
 import re
@@ -19,6 +20,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from ipaddress import IPv4Interface
 from pathlib import Path
+from typing import Literal
 
 import msgspec
 
@@ -31,6 +33,7 @@ DEVICE_NAME_MAX = 15
 SEGMENT = "10.0.0.{}/24"
 """The lab's own addresses: hosts from 1, VMs from 101, the router at 254. They exist in its namespaces only."""
 MIB = 1 << 20
+Plane = Literal["", "auto", "bridge", "openvswitch"]
 MOST_HOSTS, MOST_VMS, MOST_NICS = 99, 150, 32
 
 
@@ -52,6 +55,8 @@ class Host(msgspec.Struct, frozen=True):
     nics: tuple[NIC, ...]
     management: str
     """CIDR; on the first NIC."""
+    datapath: Plane = ""
+    """Empty: what `lab up` says for all."""
 
 
 class Machine(msgspec.Struct, frozen=True):
@@ -133,6 +138,7 @@ def _machine_mac(index: int) -> str:
 class _HostForm(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     nics: dict[str, str | PortForm]
     management: str = ""
+    datapath: Plane = ""
 
 
 class _MachineForm(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -178,7 +184,7 @@ def _vm(name: str, form: VMForm, folder: Path) -> VM:
 def _host(index: int, name: str, form: _HostForm) -> Host:
     forms = {nic: PortForm(cabled) if isinstance(cabled, str) else cabled for nic, cabled in form.nics.items()}
     nics = tuple(NIC(nic, its.switch, host_mac(index, n), port_of(its)) for n, (nic, its) in enumerate(forms.items()))
-    return Host(name, nics, form.management or SEGMENT.format(index + 1))
+    return Host(name, nics, form.management or SEGMENT.format(index + 1), form.datapath)
 
 
 def check_lab(lab: Lab) -> Lab:

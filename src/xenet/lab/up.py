@@ -15,6 +15,7 @@ from xenet.client import Client
 from xenet.guests import held, namespace
 from xenet.lab import operate, pool, process, virtual
 from xenet.lab.build import build
+from xenet.lab.mixed import finish_frames
 from xenet.lab.run import LabError, Run, all_runs, base
 from xenet.lab.topology import Host, Lab
 
@@ -60,6 +61,7 @@ def up(run: Run, lab: Lab, options: Options, say: Say) -> str:
     run.datapath.write_text(options.datapath)
     say("namespaces and cables")
     build(run, lab)
+    finish_frames(run, lab, options.datapath)
     say("server")
     namespace.loopback_up()  # In a fresh user namespace it is down, and the server answers there.
     line = start_server(run, options)
@@ -86,7 +88,8 @@ def start_agent(run: Run, host: Host, options: Options) -> None:
     """The agent of a host, in the host's namespace, with all its NICs; the first one's address is taken over by its bridge."""
     where = f"/proc/{run.namespace(host.name).pid}/ns/net"
     command = [*XENET, "agent", "--link", str(run.server / "link"), "--name", host.name, "--nics", ",".join(nic.name for nic in host.nics)]
-    command += ["--state", str(run.directory / host.name), "--guests", "namespace", "--take-over", "--netns", where, "--datapath", options.datapath]
+    command += ["--state", str(run.directory / host.name), "--guests", "namespace", "--take-over", "--netns", where]
+    command += ["--datapath", host.datapath or options.datapath]
     process.start(run.process(host.name), command, {})
 
 
