@@ -11,42 +11,38 @@ import socket
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 
-from xenet.datapath.advertisements import Advertisements, refuse_advertisements
 from xenet.datapath.base import FDBEntry, SocketIn
 from xenet.datapath.batch import Refused
 from xenet.datapath.handover import Handover
 from xenet.datapath.kernel import Kernel
-from xenet.datapath.layer3 import Layer3
-from xenet.datapath.links import Link, set_link
-from xenet.datapath.mark import LIVE, is_ours, is_switch, port_view, switch_alias
+from xenet.datapath.links import Link
+from xenet.datapath.mark import LIVE, is_ours
 from xenet.datapath.namespaces import Guests
-from xenet.datapath.netlink import NetlinkError
 from xenet.datapath.nft import REMOVE, load
 from xenet.datapath.nics import foreign_master, nic_facts
-from xenet.datapath.openvswitch.batch import Acts, Batch, each
+from xenet.datapath.openvswitch.acting import Acting
+from xenet.datapath.openvswitch.batch import Batch
 from xenet.datapath.openvswitch.board import Board
-from xenet.datapath.openvswitch.bonds import parse_bond
+from xenet.datapath.openvswitch.bonds import find_links
 from xenet.datapath.openvswitch.control import ask
-from xenet.datapath.openvswitch.daemons import WAIT
 from xenet.datapath.openvswitch.database import Database, Unreachable
 from xenet.datapath.openvswitch.fdb import parse_fdb
 from xenet.datapath.openvswitch.hubs import is_end
+from xenet.datapath.openvswitch.lock_keeper import LockKeeper
 from xenet.datapath.openvswitch.openflow import send_from
 from xenet.datapath.openvswitch.place import Place
 from xenet.datapath.openvswitch.ports import SwitchPorts
 from xenet.datapath.openvswitch.programs import find_programs
 from xenet.datapath.openvswitch.querier import Querier
-from xenet.datapath.openvswitch.specs import KERNEL, USERSPACE
 from xenet.datapath.openvswitch.timer import Timer
 from xenet.datapath.openvswitch.uplinks import Uplinks
-from xenet.datapath.openvswitch.userspace import answer_for_itself
 from xenet.datapath.openvswitch.watch import AGAIN_MS, Watch
 from xenet.datapath.openvswitch.write import Writer
 from xenet.datapath.tc import remove_redirect
 from xenet.model.hidden import NIC, BondLinks, ForeignBridge, Lease
 from xenet.plan import steps as s
 from xenet.plan.announcement import announcement
-from xenet.plan.view import PortView, RouteView, Settings, SwitchView
+from xenet.plan.view import PortView, Settings, SwitchView
 from xenet.plan.vswitch_commands import vswitch_command
 
 log = logging.getLogger("xenet.datapath")
@@ -55,8 +51,6 @@ START_S = 30.0
 """Seconds that the database has to answer as the agent starts."""
 BONDS_MS = 1000
 """Milliseconds between looks at bonds' links, where there are bonds."""
-Layers = dict[str, tuple[int, tuple[str, ...], tuple[RouteView, ...]]]
-"""Switch -> the ifindex of its own device, and the addresses and routes there."""
 
 
 class OpenVSwitchDatapath:
@@ -74,8 +68,8 @@ class OpenVSwitchDatapath:
         self._watch = Watch(place.control)
         self._board = Board(self._database, self._kernel, place.management)
         self._uplinks = Uplinks(self._kernel, self._board, place.userspace)
-        self._layer3 = Layer3(self._kernel)
-        self._advertisements = Advertisements(self._kernel)
+        self._locks = LockKeeper(self._database, self._board, self._watch)
+        self._acting = Acting(self._kernel, self._database, self._board, self._uplinks, place)
         self._ioctl = socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
         self._bonds: dict[str, BondLinks] = {}
         self._tick = Timer()
@@ -87,7 +81,7 @@ class OpenVSwitchDatapath:
         self._touched: set[str] = set()
         """What has changed, and was not told yet."""
         self.observe()
-        self._restore_locks()
+        self._locks.restore()
 
     def close(self) -> None:
         self._epoll.close()
@@ -104,7 +98,7 @@ class OpenVSwitchDatapath:
     def observe(self) -> None:
         self._kernel.observe()
         self._hear()
-        self._look_at_locks()
+        self._locks.look()
 
     def fileno(self) -> int:
         return self._epoll.fileno()
@@ -114,8 +108,8 @@ class OpenVSwitchDatapath:
         renewed = self._mind()
         self._hear()
         if renewed:
-            self._look_at_locks()
-            self._restore_locks()
+            self._locks.look()
+            self._locks.restore()
             self._touched |= set(self._board.asked)
         self._querier.follow(self._board.snooped())
         touched, self._touched = self._touched, set()
@@ -126,45 +120,15 @@ class OpenVSwitchDatapath:
         devices = self._kernel.table.touched_devices()
         names = self._board.take(self._database.run()) | self._board.touch(devices) | self._board.hear_of_flows()
         self._look_at_bonds()
-        if self._held_back():  # the first attempt may have come before its sockets were there
-            self._restore_locks()
+        if self._locks.held_back():  # the first attempt may have come before its sockets were there
+            self._locks.restore()
             self._tick.set(AGAIN_MS)
         self._touched |= names | {name for name in devices if (link := self._kernel.table.link(name)) is None or not is_ours(link)}
-
-    def _look_at_locks(self) -> None:
-        try:
-            self._board.look_at_locks()
-        except OSError as error:  # no lock is whole then, and the next look is when something is done about it
-            log.info("locks are not known: %s", error)
-            self._board.locks.forget()
-
-    def _held_back(self) -> bool:
-        """Whether ovs-vswitchd passes nothing until its flows are there."""
-        rows = self._database.rows("Open_vSwitch")
-        return self._watch.alive and bool(rows) and WAIT in rows[0].other_config
-
-    def _restore_locks(self) -> None:
-        """Put in again what an ovs-vswitchd that is new has lost; then it may pass frames."""
-        locked = [port for switch in self._board.asked.values() for port in switch.ports.values() if port.lock]
-        errors = self._board.locks.apply([port for port in locked if self._board.place_of(port.device)])
-        for device, error in errors.items():
-            log.warning("%s: %s", device, error)
-        try:
-            if not errors and WAIT in self._database.root().other_config:
-                self._database.transact(lambda txn: self._database.root().delkey("other_config", WAIT))
-        except OSError as error:
-            log.warning("ovs-vswitchd still waits for its flows: %s", error)
-
-    def _hold_back(self) -> None:
-        """The ovs-vswitchd that comes next shall pass no frame before locks are there."""
-        if any(port.lock for switch in self._board.asked.values() for port in switch.ports.values()):
-            with suppress(OSError):
-                self._database.transact(lambda txn: self._database.root().setkey("other_config", WAIT, "true"), wait=False)
 
     def _mind(self) -> bool:
         """Whether ovs-vswitchd is another one than before."""
         if self._watch.lost():
-            self._hold_back()
+            self._locks.hold_back()
         if self.place.own and not (self._watch.alive and self._database.connected) and self.place.own.ensure():
             self._database.hurry()
         renewed = self._watch.look()
@@ -205,12 +169,7 @@ class OpenVSwitchDatapath:
         """Now and then: ovs-vswitchd tells nobody when a link counts again."""
         self._tick.take()
         asked = {up.device: (name, up.bond) for name, switch in self._board.asked.items() if (up := switch.uplink) and up.bond}
-        found: dict[str, BondLinks] = {}
-        for device, (_, bond) in asked.items():
-            try:
-                found[device] = parse_bond(device, bond, ask(self.place.control(), "bond/show", device))
-            except OSError:
-                found[device] = BondLinks(device)
+        found = {device: find_links(device, bond, self.place.control()) for device, (_, bond) in asked.items()}
         self._touched |= {asked[device][0] for device in found if found[device] != self._bonds.get(device)}
         self._bonds = found
         self._tick.set(BONDS_MS if asked else None)
@@ -287,104 +246,18 @@ class OpenVSwitchDatapath:
         renewed = self._mind()
         self._hear()
         if renewed:
-            self._look_at_locks()
-            self._restore_locks()
+            self._locks.look()
+            self._locks.restore()
         batch = Batch(steps)
         with Guests(self._netns_of) as guests:
             ports = SwitchPorts(self._kernel, guests, self._uplinks, self._board, self.place)
             try:
-                self._carry_out(batch, ports, Handover(self._kernel, guests))
+                self._touched |= self._acting.carry_out(batch, ports, Handover(self._kernel, guests))
             finally:
                 ports.close()
         self._hear()
         self._querier.follow(self._board.snooped())
         return batch.failures()
-
-    def _carry_out(self, batch: Batch, ports: SwitchPorts, handover: Handover) -> None:
-        before: Acts = {
-            s.CreateSwitch: each(self._make_room),
-            s.CreatePort: ports.begin,
-            s.SetPort: ports.lower,
-            s.RemovePort: ports.remove,
-            s.AttachUplink: each(self._uplinks.prepare),
-        }
-        batch.part(before, self._kernel.drain)
-        layers, taken = self._layers(), self._board.taken()
-        if renewed := (ports.renewed() | self._uplinks.take_fresh() & self._board.rows_of_ports()):
-            batch.clear_away(self._database, self._board, renewed)
-        self._touched |= batch.write(self._database, self._board, USERSPACE if self.place.userspace else KERNEL)
-        self._kernel.drain()
-        self._restore(layers)
-        self._uplinks.release(sorted(taken - self._board.taken()))
-        after: Acts = {
-            s.CreateSwitch: each(lambda step: self._serve(step.switch)),
-            s.SetSwitch: each(lambda step: self._serve(step.switch)),
-            s.AttachUplink: each(self._uplinks.serve),
-            s.SetAdvertisements: each(self._advertisements.set),
-            s.AddAddress: each(self._layer3.add_address),
-            s.RemoveAddress: each(self._layer3.remove_address),
-            s.AddRoute: each(self._layer3.add_route),
-            s.RemoveRoute: each(self._layer3.remove_route),
-            s.CreatePort: ports.finish,
-            s.SetPort: ports.settle,
-            s.SetMirrors: self._look_up_anew,
-            s.OfferPort: handover.offer,
-            s.SeatPort: handover.seat,
-        }
-        batch.part(after, self._kernel.drain)
-
-    def _look_up_anew(self, steps: Sequence[s.SetMirrors]) -> list[s.StepFailure]:
-        """Have every frame's way found again: ovs-vswitchd (3.1) goes on using ways that it found before there was a mirror."""
-        with suppress(OSError):  # it hangs or is gone: then it knows no ways
-            ask(self.place.control(), "revalidator/purge")
-        return []
-
-    def _make_room(self, step: s.CreateSwitch) -> None:
-        """For the switch's own device, which ovs-vswitchd makes: what is ours and no such one goes, anything else stays."""
-        link, name = self._kernel.ask(step.switch.bridge), step.switch.bridge
-        if link is None or name in self._board.asked:
-            return
-        if not is_ours(link):
-            raise Refused(f"{name} exists and is another's")
-        if port_view(link):
-            raise Refused(f"{name} is a port")
-        self._kernel.delete_together([link.index])
-
-    def _layers(self) -> Layers:
-        table = self._kernel.table
-        links = (table.link(name) for name in self._board.asked)
-        return {link.name: (link.index, *table.layer3.of(link)) for link in links if link and is_switch(link)}
-
-    def _restore(self, layers: Layers) -> None:
-        """A switch that became another thing (its VLAN came, or its carrier changed) has a new device, without what was on the old one."""
-        for name, (index, addresses, routes) in layers.items():
-            link, asked = self._kernel.table.link(name), self._board.asked.get(name)
-            if link is None or asked is None or link.index == index:
-                continue
-            with suppress(NetlinkError, Refused):  # what is not there afterwards is seen, and done then
-                self._serve(asked)
-                self._kernel.drain()
-                for address in addresses:
-                    self._layer3.add_address(s.AddAddress(object="", bridge=name, address=address))
-                for route in routes:
-                    self._layer3.add_route(s.AddRoute(object="", bridge=name, route=route))
-        self._kernel.drain()
-
-    def _serve(self, want: SwitchView) -> None:
-        """The mark on the switch's own device, no address that nobody asked for, and up."""
-        link = self._kernel.ask(want.bridge)
-        if link is None:
-            raise Unreachable(f"ovs-vswitchd has made no device {want.bridge}")
-        fresh = not is_switch(link)
-        mode = self._kernel.no_link_local(want.mtu) if fresh else None
-        self._kernel.run(set_link(link.index, alias=switch_alias(want.network), group=LIVE, addr_gen_mode=mode))
-        if fresh:
-            refuse_advertisements(want.bridge)
-        if fresh and self.place.userspace:
-            answer_for_itself(want.bridge)
-        self._kernel.run(set_link(link.index, up=want.up))
-        if want.ethtool:
-            self._kernel.drivers.tell(link, want.ethtool)
 
     def command(self, step: s.Step) -> str:
         return vswitch_command(step, self.place.userspace)
