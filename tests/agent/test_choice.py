@@ -7,14 +7,15 @@ from pathlib import Path
 import pytest
 
 from tests.plan.pools import HERE, Words, pool
+from tests.plan.states import WORDS
 from xenet.agent import backend
-from xenet.agent.backend import Backend, choose
+from xenet.agent.backend import Backend, choose, needs_of
 from xenet.agent.replica import Replica
 from xenet.datapath.openvswitch import programs
 
 
 def lacking(monkeypatch: pytest.MonkeyPatch, **lacks: str) -> None:
-    monkeypatch.setattr(backend, "_LACKS", {need: (lambda need=need: lacks.get(need, "")) for need in ("VLANs", "bonds")})
+    monkeypatch.setattr(backend, "_LACKS", {need: (lambda need=need: lacks.get(need, "")) for need in ("VLANs", "bonds", "GRE")})
 
 
 def test_the_bridge_where_the_kernel_has_what_is_needed(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -84,6 +85,11 @@ def test_at_its_first_start_a_host_learns_of_the_pool_what_it_needs(tmp_path: Pa
         assert not made.follow(told(VLAN))
     with closing(started(tmp_path, monkeypatch)) as made:
         assert made.name == "openvswitch", "a restart knows it"
+
+
+def test_what_each_state_needs() -> None:
+    needs = {name: needs_of(told(WORDS[name])) for name in ("two NICs", "VLANs", "a bond otherwise, a VLAN on it", "a tunnel", "a tunnel by GRE")}
+    assert list(needs.values()) == [(), ("VLANs",), ("VLANs", "bonds"), (), ("GRE",)]
 
 
 def test_later_it_stays_what_it_is_while_it_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
