@@ -1,9 +1,12 @@
 """What becomes of a QEMU guest: from what is observed of it to what is wanted."""
 
+from typing import Literal
+
+import msgspec
 import pytest
 
 from xenet.plan.diff import diff_host
-from xenet.plan.view import GuestView, HostView, Stage
+from xenet.plan.view import GuestView, HostView, PortView, Stage, SwitchView
 
 VM = "5d3cd2ab-0001-4000-8000-000000000001"
 
@@ -50,3 +53,15 @@ def host(guest: GuestView | None) -> HostView:
 def test_what_is_done(want: GuestView | None, have: GuestView | None, expected: list[str]) -> None:
     """One that runs where it is awaited has come before this host was told: what it was started for says so."""
     assert steps(want, have) == expected
+
+
+@pytest.mark.parametrize(
+    ("kind", "device", "expected"),
+    [("tap", "tap1.0", ["SetPort", "Announce", "SeatPort"]), ("namespace", "vif1.0", ["SetPort", "SeatPort", "Announce"])],
+)
+def test_what_has_come_counts_as_come_when_it_is_announced(kind: Literal["tap", "namespace"], device: str, expected: list[str]) -> None:
+    """A guest of a namespace speaks for itself, from the NIC that it gets as it comes."""
+    port = PortView(device, "vif", VM, 0, "02:00:00:00:00:01", kind=kind, up=True)
+    moving = msgspec.structs.replace(port, up=False, moving=True)
+    views = (HostView(switches={"xenbr0": SwitchView("xenbr0", "net", ports={device: one})}) for one in (port, moving))
+    assert [type(step).__name__ for step in diff_host(next(views), next(views))] == expected

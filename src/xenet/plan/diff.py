@@ -255,7 +255,8 @@ def _set(switch: SwitchView, port: PortView, now: PortView, reason: str) -> Step
 
 
 def _hand_over(pairs: Iterable[Pair]) -> Iterator[Step]:
-    """What is left to do with the ports of VMs that move, when all of them are in their switches: those of a VM change together."""
+    """What is left to do with the ports of VMs that move, when all of them are in their switches: those of a VM change together. Who speaks for
+    itself must be there first; for all others the host speaks, and notes when it has: an agent that dies in between leaves it to the next one."""
     have = {device: port for _, switch in pairs if switch for device, port in switch.ports.items()}
     want = [port for switch, _ in pairs if switch for port in switch.ports.values()]
     kept = [(port, have[port.device]) for port in want if port.device in have and same_device(port, have[port.device])]
@@ -265,8 +266,9 @@ def _hand_over(pairs: Iterable[Pair]) -> Iterator[Step]:
     seated = [port for port, now in kept if now.moving and not port.moving]
     for vm in dict.fromkeys(port.vm for port in seated):
         its = [port for port in seated if port.vm == vm]
-        yield from (SeatPort(object=port.vif, reason="its VM runs here from now on", port=port) for port in its)
-        yield from (Announce(object=port.vif, reason="switches know its MAC elsewhere", port=port) for port in its)
+        seats = (SeatPort(object=port.vif, reason="its VM runs here from now on", port=port) for port in its)
+        words = (Announce(object=port.vif, reason="switches know its MAC elsewhere", port=port) for port in its)
+        yield from (*words, *seats) if its[0].kind == "tap" else (*seats, *words)
 
 
 def _differs(want: PortView, have: PortView) -> str:
