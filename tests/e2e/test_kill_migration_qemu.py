@@ -45,12 +45,16 @@ def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
 
 @pytest.mark.parametrize("victim", ["server", "source", "destination"])
 def test_kill_in_a_migration(machine: Machine, tmp_path: Path, victim: str) -> None:
+    """It is the same machine all the while: a connection to it lives on."""
     deaths = 0
     for moment in moments(step=1) if LONG else SAMPLED[victim]:
         source, target = machine.where(), machine.elsewhere()
         name = {"source": source, "destination": target}.get(victim, victim)
-        died = struck(machine.site.pool, name, tmp_path / "mark", moment, partial(machine.migrate, target), at_once=True)
-        until(machine.settled, WITHIN)
+        with closing(machine.site.router(socket.create_connection, (ADDRESS, ECHO), 20)) as talk:
+            died = struck(machine.site.pool, name, tmp_path / "mark", moment, partial(machine.migrate, target), at_once=True)
+            until(machine.settled, WITHIN)
+            talk.sendall(b"still here")
+            assert talk.recv(100) == b"still here", f"killed at moment {moment}"
         machine.wait_until_answers()
         if not died:
             break
