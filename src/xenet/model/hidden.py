@@ -67,6 +67,8 @@ class Phase(msgspec.Struct, frozen=True):
     """The way to `undo`, where one commit is not enough."""
     heeds: tuple[Ref, ...] = ()
     """Hosts that are not waited for, but whose failure counts."""
+    longer: float = 0.0
+    """Seconds that its hosts have beside what all have."""
 
 
 class Operation(Record, frozen=True, kw_only=True):

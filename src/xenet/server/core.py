@@ -57,13 +57,13 @@ class Core:
         return Call(self.store.snapshot(), message, self.now(), Entropy(self.chance), asynchronous, internal)
 
     def start(self) -> None:
-        """After a start no host is there yet, and operations that a crash left over get their time anew; those for which this server was to ask
-        another pool are taken back."""
+        """After a start no host is there yet, and operations that a crash left over get time again, where they have not more; those for which
+        this server was to ask another pool are taken back."""
         self.store.commit(all_gone(self.call("start")).change)
         self.store.commit(ensure_roles(self.call("start")).change)
         work = Work(self.call("start"))
         for operation in work.state.all(Operation):
-            work.update(operation, deadline=self.now() + PATIENCE)
+            work.update(operation, deadline=max(operation.deadline, self.now() + PATIENCE))
         self.store.commit(work.change())
         for operation in [known for known in self.store.snapshot().all(Operation) if not known.waiting]:
             self._commit_end(*give_up(self.call("start"), operation.ref, Failure("CANNOT_CONTACT_HOST")))

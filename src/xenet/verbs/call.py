@@ -83,6 +83,8 @@ class Further(msgspec.Struct, frozen=True):
     """The phases by which its failure is taken back."""
     heeds: tuple[Ref, ...] = ()
     """Hosts that are not waited for, but whose failure counts."""
+    longer: float = 0.0
+    """Seconds beside PATIENCE."""
 
 
 class Question(msgspec.Struct, frozen=True):
@@ -199,7 +201,8 @@ class Work(Draft):
             before = draft.state
             phase.change(draft)
             back = self._phases(draft.fork(), phase.back)
-            phases.append(Phase(phase.hosts, draft.change_since(before).edits, phase.mercy, self._undo(draft.change()), back, phase.heeds))
+            made = Phase(phase.hosts, draft.change_since(before).edits, phase.mercy, self._undo(draft.change()), back, phase.heeds, phase.longer)
+            phases.append(made)
         return tuple(phases)
 
     def _mark(self, record: Record, operations: dict[Ref, str]) -> None:

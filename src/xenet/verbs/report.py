@@ -1,6 +1,7 @@
 """What a host's report means for the pool: operations end, PIFs are up or not, facts are noted."""
 
 from collections.abc import Iterable, Mapping
+from datetime import timedelta
 
 import msgspec
 
@@ -167,7 +168,7 @@ def _enter(work: Work, operation: Operation, phase: Phase, then: tuple[Phase, ..
         operation,
         waiting=phase.waiting,
         since=work.base.revision + 1,
-        deadline=work.call.now + PATIENCE,
+        deadline=work.call.now + PATIENCE + timedelta(seconds=phase.longer),
         mercy=phase.mercy,
         undo=phase.undo,
         back=phase.back,
@@ -225,8 +226,7 @@ def timeout_failure(call: Call, operation: Operation) -> Failure:
     if silent := next((host for host in operation.waiting if not is_live(state, state.get(Host, host))), None):
         return Failure("CANNOT_CONTACT_HOST", silent)
     if vm := next((vm for ref in operation.objects if (vm := state.find(VM, ref)) and vm.peer != NULL), None):
-        late = f"not within {PATIENCE.total_seconds():g} s"
-        return Failure("VM_MIGRATE_FAILED", vm.ref, vm.resident_on, vm.scheduled_to_be_resident_on, late)
+        return Failure("VM_MIGRATE_FAILED", vm.ref, vm.resident_on, vm.scheduled_to_be_resident_on, "not in time")
     vif = next((ref for ref in operation.objects if state.find(VIF, ref) is not None), None)
     if vif is None or any(state.find(PIF, ref) is not None for ref in operation.objects):
         return Failure("CANNOT_CONTACT_HOST", *operation.waiting[:1])
