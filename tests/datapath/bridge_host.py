@@ -17,6 +17,8 @@ from xenet.plan.steps import CreatePort, RemovePort, Step, as_text
 from xenet.plan.view import HostView, PortView, Settings, SwitchView, UplinkView
 
 needs_tap = pytest.mark.skipif(not os.access("/dev/net/tun", os.R_OK | os.W_OK), reason="needs /dev/net/tun, readable and writable")
+KERNELS_OWN = {"ovs-netdev", "gre0", "gretap0", "erspan0"}
+"""What ovs-vswitchd makes for itself, and a kernel in each namespace once it has loaded ip_gre."""
 NETWORKS = ("net-a", "net-b", "net-c")
 
 
@@ -83,7 +85,7 @@ class Host:
         return json.loads(self.ns.ip("-j", "-d", *argv))
 
     def names(self) -> set[str]:
-        return {link["ifname"] for link in self.json("link")} - {"ovs-netdev"}
+        return {link["ifname"] for link in self.json("link")} - KERNELS_OWN
 
 
 @contextmanager

@@ -10,6 +10,7 @@ from tests.e2e.test_mtu import passes
 from tests.e2e.test_pif_life import refusal
 from tests.e2e.world import Inside, Pool, capture, links, pool, until
 from tests.netns import Namespace, cable, namespaces, ping
+from xenet.datapath.gre import find_lack
 
 pytestmark = pytest.mark.kernel
 NAMES = ("host1", "host2", "host3")
@@ -127,4 +128,8 @@ def test_a_foreign_device_with_the_same_number_is_named(site: Site) -> None:
     assert (code, text) == ("PIF_CONFIGURATION_ERROR", "VNI 4 is on another device, which is not xenet's")
     assert site.api.network.get_PIFs(other) == []
     assert "theirs" in links(host)
-    assert refusal(site.api.tunnel.create, site.transport["host1"], other, "gre") == ["OPENVSWITCH_NOT_ACTIVE"]
+
+
+@pytest.mark.skipif(not find_lack(), reason="this kernel has GRE, which tests/stock has tests of")
+def test_without_gre_in_the_kernel_it_is_refused(site: Site) -> None:
+    assert refusal(site.api.tunnel.create, site.transport["host1"], site.pool.network("second"), "gre") == ["OPENVSWITCH_NOT_ACTIVE"]
