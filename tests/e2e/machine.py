@@ -78,9 +78,10 @@ class Machine:
         if api.VM.get_current_operations(self.vm) or api.VIF.get_current_operations(self.vif):
             return False
         tap = {f"tap{api.VM.get_domid(self.vm)}.0"}
-        return all(
-            (self.pid(host) is not None) == (host == home) and self.devices(host) == (tap if host == home else set()) for host in HOSTS
-        ) and not (self.site.pool.folder / self.elsewhere() / "machines" / self.uuid).exists()
+        return (
+            all((self.pid(host) is not None) == (host == home) and self.devices(host) == (tap if host == home else set()) for host in HOSTS)
+            and not (self.site.pool.folder / self.elsewhere() / "machines" / self.uuid).exists()
+        )
 
     def wait_until_answers(self, seconds: float = 20.0) -> None:
         """What it said last, and how its taps are, is told with the failure."""
