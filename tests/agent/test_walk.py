@@ -17,7 +17,7 @@ from xenet.datapath.fake import Crash
 from xenet.model.network import Network
 from xenet.model.pif import PIF
 from xenet.model.vif import VIF
-from xenet.plan.steps import StartGuest
+from xenet.plan.guest_steps import StartGuest
 
 ALL_PAIRS = list(permutations(STATES, 2))
 ALL_TRIPLES = [(a, b, c) for a, b in ALL_PAIRS for c in STATES if c != b]

@@ -20,8 +20,9 @@ from xenet.model.vif import VIF
 from xenet.plan.compile import compile_guest, compile_switch, is_due_elsewhere, vms_on
 from xenet.plan.diff import diff_views
 from xenet.plan.ethtool import asked_of
+from xenet.plan.guest_steps import HaltGuest, KeepGuest, PlugNIC, SendGuest, StartGuest, StopGuest, UnplugNIC
 from xenet.plan.guests import is_waited_for
-from xenet.plan.steps import CreatePort, HaltGuest, KeepGuest, PlugNIC, SendGuest, StartGuest, Step, StepFailure, StopGuest, UnplugNIC
+from xenet.plan.steps import CreatePort, Step, StepFailure
 from xenet.plan.view import GuestView, HostView, SwitchView, nics_of
 
 V = TypeVar("V")

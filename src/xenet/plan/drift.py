@@ -8,8 +8,9 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from xenet.plan.guest_steps import PlugNIC, UnplugNIC
 from xenet.plan.guests import go_on, start_guests, stop_guests, unplug_nics
-from xenet.plan.steps import PlugNIC, Step, UnplugNIC
+from xenet.plan.steps import Step
 from xenet.plan.view import GuestView, HostView, PortView, SwitchView, nics_of
 
 V = TypeVar("V")

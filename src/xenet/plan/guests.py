@@ -3,7 +3,8 @@ a port can have its other end in it, and a QEMU opens taps that are there."""
 
 from collections.abc import Iterable, Iterator
 
-from xenet.plan.steps import HaltGuest, KeepGuest, PlugNIC, SendGuest, StartGuest, Step, StopGuest, UnplugNIC
+from xenet.plan.guest_steps import HaltGuest, KeepGuest, PlugNIC, SendGuest, StartGuest, StopGuest, UnplugNIC
+from xenet.plan.steps import Step
 from xenet.plan.view import GuestView
 
 Pair = tuple[GuestView | None, GuestView | None]
