@@ -106,6 +106,21 @@ def test_unplugging_the_transport_takes_the_tunnels_with_it(world, hosts, networ
     assert world.refusal("PIF.unplug", transport(world, hosts[0]))[0] == "VIF_IN_USE"
 
 
+def test_a_transport_keeps_its_address_while_a_tunnel_uses_it(world, hosts, network):
+    access, lower = tunnelled(world, hosts[0], network), transport(world, hosts[0])
+    mode_none = ("PIF.reconfigure_ip", lower, "None", "", "", "", "")
+    vm, (vif,) = world.running(network, on=hosts[0])
+    assert world.refusal(*mode_none) == ["VIF_IN_USE", network, vif]
+    world.call("VM.hard_shutdown", vm)
+    code, blamed, text = world.refusal(*mode_none)
+    assert (code, blamed) == ("PIF_CONFIGURATION_ERROR", lower)
+    assert "tunnel0" in text
+    assert world.get(PIF, lower).ip_configuration_mode == "Static"
+    world.call("PIF.unplug", access.ref)
+    world.call(*mode_none)
+    assert world.get(PIF, lower).ip_configuration_mode == "None"
+
+
 def test_destroy_leaves_the_network_and_the_transport(world, hosts, network):
     access = tunnelled(world, hosts[0], network)
     (tunnel,) = world.state.all(Tunnel)

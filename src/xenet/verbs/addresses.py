@@ -9,18 +9,22 @@ from xenet.model.hidden import Lease
 from xenet.model.host import Host
 from xenet.model.netmask import netmask_of, prefix_of
 from xenet.model.pif import PIF, IPMode, IPv6Mode, primary_address
+from xenet.model.state import PoolState
 from xenet.model.types import PIFRef, PrimaryAddressType, Ref
 from xenet.verbs.allowed import check_unheld
 from xenet.verbs.attach import check_live
 from xenet.verbs.call import Call, Outcome, Work
+from xenet.verbs.pif import check_without_vifs
 from xenet.verbs.registry import message
+from xenet.verbs.stack import access_pifs
 
 
 @message("PIF")
 def reconfigure_ip(call: Call, self: PIFRef, mode: IPMode, IP: str, netmask: str, gateway: str, DNS: str) -> Outcome:
     """The values are kept with mode None, too; with DHCP the call lasts until a server has answered, and what it gave stands in the PIF.
     Of DNS the IPv4 entries count, those of IPv6 stay as they were; what is no address is dropped. Raises
-    PIF_UNMANAGED, INVALID_IP_ADDRESS_SPECIFIED [parameter], PIF_IS_MANAGEMENT_INTERFACE, PIF_CONFIGURATION_ERROR."""
+    PIF_UNMANAGED, INVALID_IP_ADDRESS_SPECIFIED [parameter], PIF_IS_MANAGEMENT_INTERFACE, PIF_CONFIGURATION_ERROR; with mode None what
+    `_check_carries_nothing` does."""
     pif = call.state.get(PIF, self)
     if not pif.managed:
         raise Failure("PIF_UNMANAGED", self)
@@ -29,6 +33,8 @@ def reconfigure_ip(call: Call, self: PIFRef, mode: IPMode, IP: str, netmask: str
             raise Failure("INVALID_IP_ADDRESS_SPECIFIED", name)
     if mode == "None" and pif.management and pif.primary_address_type == "IPv4":
         raise Failure("PIF_IS_MANAGEMENT_INTERFACE", self)
+    if mode == "None":
+        _check_carries_nothing(call.state, pif)
     if mode == "Static":
         check_netmask(pif, netmask)
     if mode == "DHCP":  # the server's answer takes their place
@@ -102,6 +108,15 @@ def check_netmask(pif: PIF, netmask: str) -> None:
         prefix_of(netmask)
     except ValueError:
         raise Failure("PIF_CONFIGURATION_ERROR", pif.ref, f"{netmask} is no netmask") from None
+
+
+def _check_carries_nothing(state: PoolState, transport: PIF) -> None:
+    """The tunnels over it would be dead, though they say that they are up. Raises VIF_IN_USE [network, vif] as PIF.unplug does, and
+    PIF_CONFIGURATION_ERROR [pif, text] where none but the tunnel itself needs the address."""
+    for access in access_pifs(state, transport):
+        if access.plugged:
+            check_without_vifs(state, access)
+            raise Failure("PIF_CONFIGURATION_ERROR", transport.ref, f"{access.device} runs over its address; unplug or destroy that tunnel first")
 
 
 def applied(work: Work, pif: PIF) -> Outcome:

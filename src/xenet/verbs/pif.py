@@ -83,6 +83,13 @@ def check_unpluggable(state: PoolState, pif: PIF) -> None:
         raise Failure("PIF_UNMANAGED", pif.ref)
     if pif.management:
         raise Failure("PIF_IS_MANAGEMENT_INTERFACE", pif.ref)
+    check_without_vifs(state, pif)
+    if pif.disallow_unplug:
+        raise Failure("PIF_DOES_NOT_ALLOW_UNPLUG", pif.ref)
+
+
+def check_without_vifs(state: PoolState, pif: PIF) -> None:
+    """Raises VIF_IN_USE [network, vif] where a VM of the host is on the PIF's network, or comes there."""
     for vif in state.where(VIF, "network", pif.network):
         vm = state.get(VM, vif.VM)
         if pif.host in (vm.running_on, vm.resident_on, vm.peer) and (vif.plugged or vif.currently_attached):
@@ -90,8 +97,6 @@ def check_unpluggable(state: PoolState, pif: PIF) -> None:
     for operation in state.where(Operation, "keeps", pif.network):
         if pif.host in operation.waiting:
             raise Failure("VIF_IN_USE", pif.network, operation.objects[0])
-    if pif.disallow_unplug:
-        raise Failure("PIF_DOES_NOT_ALLOW_UNPLUG", pif.ref)
 
 
 def _set_attached(draft: Draft, pif: PIF, value: bool) -> None:
