@@ -192,11 +192,14 @@ def test_a_tunnel_leaves_less_room_and_says_so(world, hosts, network):
     world.call("VM.hard_shutdown", vm)
     (access,) = (pif for pif in world.state.where(PIF, "network", network))
     world.call("PIF.unplug", access.ref)
-    world.call("PIF.set_other_config", access.ref, {"mtu": "1500"})
-    code, blamed, text = world.refusal("PIF.plug", access.ref)
-    assert (code, blamed) == ("PIF_CONFIGURATION_ERROR", access.ref)
-    assert "1500" in text
-    assert "eth0" in text
+    asked = {"mtu": "1500"}
+    refusals = [world.refusal("PIF.set_other_config", access.ref, asked), world.refusal("PIF.add_to_other_config", access.ref, "mtu", "1500")]
+    change(world, access, other_config=asked)
+    for code, blamed, text in (*refusals, world.refusal("PIF.plug", access.ref)):
+        assert (code, blamed) == ("PIF_CONFIGURATION_ERROR", access.ref)
+        assert text.startswith("MTU 1500 of tunnel0, with the 50 octets of vxlan, is more than the 1500 of eth0")
+    world.call("PIF.set_other_config", access.ref, {**asked, "what it said before": "may stay"})
+    world.call("PIF.set_other_config", access.ref, {"mtu": "1450"})
     world.call("PIF.set_other_config", access.ref, {})
     world.call("network.set_MTU", world.external(0), 9000)
     world.call("PIF.plug", transport(world, hosts[0]))

@@ -12,6 +12,7 @@ from xenet.verbs.call import Call, Outcome, Work
 from xenet.verbs.mirror import check_mirror
 from xenet.verbs.query import matcher
 from xenet.verbs.registry import VOID, Message, Param, register
+from xenet.verbs.stack import check_own_mtu
 
 STRING = APIType("string")
 SETTABLE = {
@@ -87,6 +88,7 @@ def _setters(cls: type[Record], field: Field) -> Iterator[Message]:
         record, work = call.state.get(cls, self), Work(call)
         if name == "other_config":
             check_mirror(call.state, record, value)
+            check_own_mtu(call.state, record, value)
         work.update(record, **{name: value})
         return work.outcome()
 

@@ -13,7 +13,7 @@ from xenet.model.host import Host
 from xenet.model.network import Network
 from xenet.model.pif import PIF, device_name
 from xenet.model.state import PoolState
-from xenet.model.types import Ref
+from xenet.model.types import Record, Ref
 from xenet.model.vif import VIF
 from xenet.model.vm import VM
 
@@ -171,10 +171,7 @@ def check_mtu(state: PoolState, pif: PIF, mtu: int) -> None:
     lower = lower_pif(state, pif)
     if lower is not None and mtu > lower.MTU:
         raise too_large(pif.ref, f"VLAN {pif.VLAN}", mtu, lower)
-    tunnel = tunnel_of(state, pif)
-    if tunnel is not None and mtu > room(state, tunnel):
-        what = f"{pif.device}, with the {OVERHEAD[tunnel.protocol]} octets of {tunnel.protocol},"
-        raise too_large(pif.ref, what, mtu, state.get(PIF, tunnel.transport_PIF))
+    _check_room(state, pif, mtu)
     for over in state.where(Tunnel, "transport_PIF", pif.ref):
         access = state.get(PIF, over.access_PIF)
         if access.plugged and mtu - OVERHEAD[over.protocol] < access.MTU:
@@ -187,6 +184,20 @@ def check_mtu(state: PoolState, pif: PIF, mtu: int) -> None:
         if vif.plugged and mtu < vif.MTU and state.get(VM, vif.VM).running_on == pif.host:
             text = f"MTU {mtu} is less than the {vif.MTU} of VIF {vif.uuid}, whose larger frames would be lost; unplug that one first"
             raise Failure("PIF_CONFIGURATION_ERROR", pif.ref, text)
+
+
+def check_own_mtu(state: PoolState, record: Record, other_config: Mapping[str, str]) -> None:
+    """A tunnel's end never gets more than its transport leaves, so that is said when it is asked for. What said so before may stay. Raises
+    PIF_CONFIGURATION_ERROR [pif, text]."""
+    if isinstance(record, PIF) and (mtu := own_mtu(other_config)) != own_mtu(record.other_config):
+        _check_room(state, record, mtu)
+
+
+def _check_room(state: PoolState, pif: PIF, mtu: int) -> None:
+    tunnel = tunnel_of(state, pif)
+    if tunnel is not None and mtu > room(state, tunnel):
+        what = f"{pif.device}, with the {OVERHEAD[tunnel.protocol]} octets of {tunnel.protocol},"
+        raise too_large(pif.ref, what, mtu, state.get(PIF, tunnel.transport_PIF))
 
 
 def check_nics(state: PoolState, pif: PIF, mtu: int) -> None:
