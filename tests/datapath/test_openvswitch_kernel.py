@@ -87,6 +87,19 @@ def test_the_mac_table_tells_who_was_heard_where(host):
     assert host.datapath.fdb("eth0") == host.datapath.fdb("none") == []
 
 
+def test_two_bridges_whose_ports_have_the_same_numbers_have_a_mac_table_each(host):
+    host.reach(switch(0, port(1), port(2)), switch(1, port(1, 1), port(2, 1)))
+    numbers = {name: row["ofport"] for name, row in records(host, "Interface").items()}
+    assert {numbers["vif1.0"], numbers["vif2.0"]} == {numbers["vif1.1"], numbers["vif2.1"]}
+    addresses(host)
+    for number, ns in enumerate(host.guests, 1):
+        ns.ip("address", "add", f"10.0.1.{number}/24", "dev", "eth1")
+    for index in (0, 1):
+        assert ping(host.guests[0], f"10.0.{index}.2")
+        heard = {(entry.mac, entry.device) for entry in host.datapath.fdb(f"xapi{index}")}
+        assert {(port(vm, index).mac, f"vif{vm}.{index}") for vm in (1, 2)} <= heard
+
+
 def test_a_frame_is_answered_once(host):
     """The host's own stack hears the NIC and the guests' devices beside the switch, and must not speak."""
     host.far.ip("address", "add", "10.0.0.7/24", "dev", "wire")

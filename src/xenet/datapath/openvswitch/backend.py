@@ -195,9 +195,8 @@ class OpenVSwitchDatapath:
         if bridge not in self._board.asked:
             return []
         home, tag = self._board.home(bridge)
-        numbers = {str(row.ofport[0]): row.name for row in self._database.rows("Interface") if row.ofport}
         here = {interface.name: port.name for port in self._board.bridges[home].ports.values() for interface in port.interfaces}
-        devices = {number: here[name] for number, name in numbers.items() if name in here}
+        devices = {str(row.ofport[0]): here[row.name] for row in self._database.rows("Interface") if row.ofport and row.name in here}
         found = parse_fdb(ask(self.place.control(), "fdb/show", home), tag, devices, bridge)
         own = self._kernel.table.link(bridge)
         return [*found, FDBEntry(own.mac, bridge, 0.0, local=True)] if own and own.mac not in {entry.mac for entry in found} else found
