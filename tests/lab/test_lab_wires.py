@@ -266,3 +266,9 @@ def test_ports_that_need_more_than_the_kernel_has_are_said(runs: Path) -> None:
     with pytest.raises(LabError, match=r"sw1: ip: .*its ports need a kernel with VLAN filtering in its bridge"), making(run):
         build(run, lab)
     assert not run.directory.exists()
+
+
+def test_pings_go_to_the_nic_with_the_lowest_number_whatever_came_first(wires: Run) -> None:
+    for number, device in enumerate(("br9", "eth10", "eth2")):
+        ip(wires.namespace("sw1").pid, [f"link add {device} type bridge", f"address add 10.9.{number}.1/24 dev {device}"])
+    assert operate.first_address(wires.namespace("sw1")) == "10.9.2.1"

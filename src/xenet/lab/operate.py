@@ -195,12 +195,19 @@ def endpoints(run: Run, lab: Lab) -> Places:
     """Who can be pinged: guests and machines with an address, virtual ones with that of the topology."""
     ensure_addresses(run, lab)
     everyone = [(guest.name, guest.namespace) for guest in guests(run, lab)] + [(m.name, run.namespace(m.name)) for m in lab.machines]
-    first = {name: _first_address(namespace) if namespace else (address_of(lab.vms, name) or "").partition("/")[0] for name, namespace in everyone}
+    first = {name: first_address(namespace) if namespace else (address_of(lab.vms, name) or "").partition("/")[0] for name, namespace in everyone}
     return {name: (namespace, first[name]) for name, namespace in everyone if first[name]}
 
 
-def _first_address(namespace: Namespace) -> str:
-    return next((address.partition("/")[0] for its in addresses(namespace).values() for address in its), "")
+def first_address(namespace: Namespace) -> str:
+    """That of the NIC with the lowest number: the kernel's order is another one after a migration."""
+    found = addresses(namespace)
+    return next((address.partition("/")[0] for device in sorted(found, key=_nic_order) for address in found[device]), "")
+
+
+def _nic_order(device: str) -> tuple[bool, int]:
+    number = device.removeprefix("eth")
+    return (False, int(number)) if number != device and number.isdecimal() else (True, 0)
 
 
 def ping_all(who: Places, done: Callable[[], None] = lambda: None) -> Pings:
