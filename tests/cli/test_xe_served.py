@@ -1,4 +1,5 @@
-"""xe's output against a running server, to the last blank, against transcripts in golden/served/: users, alerts, gaps, tunnels, waiting, progress.
+"""xe's output against a running server, to the last blank, against transcripts in golden/served/: users, alerts, entries, gaps, tunnels, waiting,
+progress.
 
 They read as those of `test_xe_golden`, but for what no two runs share: a uuid stands as <1>, <2> .. in the order of its first appearance, the server
 as <server>, times as <time>. Each transcript begins with a pool of its own. XENET_UPDATE_GOLDEN=1 writes them anew as well.

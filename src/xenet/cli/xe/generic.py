@@ -6,7 +6,7 @@ xenet has not are passed over. param-set reads all its values before it sets the
 """
 
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from xenet.cli.xe.context import NULL, Context
 from xenet.cli.xe.fields import EXPENSIVE, HIDDEN, Column, Table
@@ -15,9 +15,18 @@ from xenet.cli.xe.filters import column_of, filter_pairs, select
 from xenet.cli.xe.grammar import Misuse, boolean, integer, listed, one_of, size
 from xenet.cli.xe.output import Line, label
 from xenet.cli.xe.records import Names, Row, fetch, fetch_by_uuid, has, show, value_of
+from xenet.model.errors import Failure
 
 Message = tuple[str, tuple[Any, ...]]
 """A message without its class, such as set_MTU, and what follows the record's reference."""
+
+
+class Entry(NamedTuple):
+    """What a map shall have, whatever it has under this key."""
+
+    field: str
+    key: str
+    value: str
 
 
 def list_records(ctx: Context, table: Table) -> None:
@@ -74,8 +83,11 @@ def param_get(ctx: Context, table: Table) -> None:
 
 def param_set(ctx: Context, table: Table) -> None:
     ref = ctx.ref(table.api, ctx.params.require("uuid"))
-    messages = [message for name, value in _pairs(ctx) for message in _setting(ctx, table, name, value)]
-    _send(ctx, table, ref, messages)
+    for change in [_setting(ctx, table, name, value) for name, value in _pairs(ctx)]:
+        if isinstance(change, Entry):
+            _enter(ctx, table, ref, change)
+        else:
+            _send(ctx, table, ref, [change])
 
 
 def param_add(ctx: Context, table: Table) -> None:
@@ -123,6 +135,26 @@ def _send(ctx: Context, table: Table, ref: str, messages: Iterable[Message]) -> 
         ctx.call(f"{table.api}.{name}", ref, *args)
 
 
+def _enter(ctx: Context, table: Table, ref: str, new: Entry) -> None:
+    """As XenServer's xe, by two messages: one that sets the whole map would undo what others do to its other keys meanwhile.
+    Where the second is refused the old value is put back, or said if that is refused as well."""
+    old = ctx.call(f"{table.api}.get_{new.field}", ref).get(new.key)
+    ctx.call(f"{table.api}.remove_from_{new.field}", ref, new.key)
+    try:
+        ctx.call(f"{table.api}.add_to_{new.field}", ref, new.key, new.value)
+    except Failure:
+        if old is not None:
+            _put_back(ctx, table, ref, new._replace(value=old))
+        raise
+
+
+def _put_back(ctx: Context, table: Table, ref: str, old: Entry) -> None:
+    try:
+        ctx.call(f"{table.api}.add_to_{old.field}", ref, old.key, old.value)
+    except Failure:
+        ctx.stderr.write(f"{old.key} was {old.value}, which is refused by now as well: it is not set any more\n")
+
+
 def _growing(ctx: Context, table: Table) -> Column:
     """The set or map that param-add and param-remove change. Raises Misuse."""
     column = column_of(table, ctx.params.require("param-name"))
@@ -137,7 +169,7 @@ def _removal(ctx: Context, column: Column, key: str) -> Message:
     return (f"remove_from_{column.field}", (key,)) if column.is_map else (f"remove_{column.field}", (_parsed(ctx, column, key),))
 
 
-def _setting(ctx: Context, table: Table, name: str, value: str) -> list[Message]:
+def _setting(ctx: Context, table: Table, name: str, value: str) -> Message | Entry:
     """What sets `field` or `map:key` to a value. Raises Misuse."""
     field, colon, key = name.partition(":")
     column = column_of(table, field)
@@ -146,14 +178,8 @@ def _setting(ctx: Context, table: Table, name: str, value: str) -> list[Message]
     if not column.settable:
         raise Misuse("Cannot param-set on set fields" if column.is_set else f"Field '{field}' is read-only.")
     if column.is_map:
-        return _map_setting(column, key, value)
-    return [_replacement(ctx, column, value)]
-
-
-def _map_setting(column: Column, key: str, value: str) -> list[Message]:
-    if column.setter:
-        return [(column.setter, (key, value))]
-    return [(f"remove_from_{column.field}", (key,)), (f"add_to_{column.field}", (key, value))]
+        return (column.setter, (key, value)) if column.setter else Entry(column.field, key, value)
+    return _replacement(ctx, column, value)
 
 
 def _replacement(ctx: Context, column: Column, value: str) -> Message:
