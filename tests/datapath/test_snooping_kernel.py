@@ -9,6 +9,7 @@ from functools import partial
 from typing import Any
 
 import pytest
+from msgspec import structs
 
 from tests.datapath.bridge_host import external, needs_tap, port
 from tests.datapath.switch_host import SwitchHost, switch_hosts
@@ -16,6 +17,7 @@ from tests.e2e.world import capture, until
 from tests.netns import Namespace, ping
 from xenet.datapath.openvswitch.daemons import holder
 from xenet.datapath.openvswitch.querier import Querier
+from xenet.plan.view import SwitchView, UplinkView, VLANView
 
 pytestmark = [pytest.mark.kernel, needs_tap]
 GROUP, PORT = "239.7.7.7", 7777
@@ -64,6 +66,18 @@ def test_who_has_asked_hears_and_others_are_spared(host: SwitchHost) -> None:
     assert heard(host, one) == [True, True, True, True]
     host.reach(external(host, *PORTS, snooping=True))
     assert ping(one, "10.0.0.2") and ping(one, "10.0.0.4")
+
+
+def test_a_vlan_of_a_snooping_bridge_is_spared_too(host: SwitchHost) -> None:
+    """Its ports are the bridge's own, with a tag."""
+    below = structs.replace(external(host, snooping=True), ports={})
+    uplink = UplinkView("eth0.42", vlan=VLANView("eth0", 42))
+    upper = SwitchView("xapi42", "net-42", mac=host.mac, uplink=uplink, ports={each.device: each for each in PORTS})
+    host.reach(below, upper)
+    one, two, _ = host.guests
+    with closing(member(two)):
+        until(lambda: heard(host, one)[:3] == [True, True, False])
+    until(lambda: heard(host, one)[:3] == [True, False, False])
 
 
 def test_a_guest_that_had_joined_before_is_asked(host: SwitchHost) -> None:

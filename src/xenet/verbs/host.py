@@ -18,6 +18,7 @@ from xenet.verbs.bond_copy import copy_bonds
 from xenet.verbs.call import Call, Outcome, Work
 from xenet.verbs.himn import ensure_himn
 from xenet.verbs.registry import message
+from xenet.verbs.snooping import check_not_snooping
 from xenet.verbs.start_of_day import has_started_anew, start_of_day
 from xenet.verbs.vlan import copy_vlans
 
@@ -172,6 +173,7 @@ def set_network_backend(call: Call, host: HostRef, backend: str) -> Outcome:
     if record.software_version.get("network_backend") == backend:
         return work.outcome()
     if backend == "bridge":
+        check_not_snooping(call.state)
         _check_bridges_do(call.state, host)
     facts = work.update(call.state.get(HostFacts, host), backend=backend)
 

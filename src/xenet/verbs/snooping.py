@@ -1,6 +1,6 @@
 """pool.set_igmp_snooping_enabled: on networks with a PIF multicast goes only to the VIFs whose guests have asked for it; Open vSwitch does it."""
 
-from xenet.model.errors import Failure
+from xenet.model.errors import Failure, not_allowed
 from xenet.model.hidden import HostFacts
 from xenet.model.host import Host
 from xenet.model.network import Network
@@ -17,11 +17,11 @@ VERB = "pool.set_igmp_snooping_enabled"
 
 @message("pool")
 def set_igmp_snooping_enabled(call: Call, self: PoolRef, value: bool) -> Outcome:
-    """On all live hosts, or on none; others follow as they come. Raises OPENVSWITCH_NOT_ACTIVE where a host's switches are bridges,
-    COULD_NOT_UPDATE_IGMP_SNOOPING_EVERYWHERE, OTHER_OPERATION_IN_PROGRESS."""
+    """On all live hosts, or on none; others follow as they come. Raises OPENVSWITCH_NOT_ACTIVE where it is to be on and a host's switches
+    are bridges, COULD_NOT_UPDATE_IGMP_SNOOPING_EVERYWHERE, OTHER_OPERATION_IN_PROGRESS."""
     pool, work = call.state.get(Pool, self), Work(call)
     hosts = list(call.state.all(Host))
-    if any(not _on_openvswitch(host) for host in hosts):
+    if value and not all(_on_openvswitch(host) for host in hosts):
         raise Failure("OPENVSWITCH_NOT_ACTIVE")
     if pool.igmp_snooping_enabled == value:
         return work.outcome()
@@ -32,6 +32,13 @@ def set_igmp_snooping_enabled(call: Call, self: PoolRef, value: bool) -> Outcome
         if pif.plugged and pif.VLAN < 0:
             work.need(call.state.get(Network, pif.network))
     return work.await_hosts(live, doing, lambda draft: None) if live else work.outcome()
+
+
+def check_not_snooping(state: PoolState) -> None:
+    """Before a host gets bridges, which would not do what the pool says. Raises OPERATION_NOT_ALLOWED [text]."""
+    if any(pool.igmp_snooping_enabled for pool in state.all(Pool)):
+        off = "xe pool-param-set uuid=... igmp-snooping-enabled=false"
+        raise not_allowed(f"the pool has IGMP snooping on, for which all hosts must be on Open vSwitch: turn it off first, with `{off}`")
 
 
 def _on_openvswitch(host: Host) -> bool:

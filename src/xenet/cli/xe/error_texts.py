@@ -31,7 +31,11 @@ _NETWORK: Mapping[str, Text] = {
     "NETWORK_SRIOV_DISABLE_FAILED": ("SR-IOV could not be switched off.", "PIF message"),
     "NETWORK_SRIOV_INSUFFICIENT_CAPACITY": ("No virtual function is left on this network.", "network"),
     "NETWORK_UNMANAGED": ("The network is not managed, so nothing can be built on it.", "network"),
-    "OPENVSWITCH_NOT_ACTIVE": ("This needs Open vSwitch on every host. A tunnel does not: protocol=vxlan, or ip_gre in the hosts' kernels.", ""),
+    "OPENVSWITCH_NOT_ACTIVE": (
+        "This needs Open vSwitch on every host (`xe-switch-network-backend openvswitch --host ...`). "
+        "A tunnel does not: protocol=vxlan, or ip_gre in the hosts' kernels.",
+        "",
+    ),
     "VLAN_IN_USE": ("The host has a device for this VLAN that the pool does not know.", "device vlan"),
     "VLAN_TAG_INVALID": ("A VLAN's tag is a number from 0 to 4094.", "VLAN"),
 }

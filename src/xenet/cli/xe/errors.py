@@ -25,7 +25,19 @@ def describe(failure: Failure, call: Call | None = None) -> str:
     lines = [f"{name}: {_shown(value, _class_of(name, failure), call)}" for name, value in zip(names, failure.params, strict=False)]
     lines += [f"{name}: <unknown>" for name in names[len(failure.params) :]]
     lines += [f"<extra>: {_shown(value, '', call)}" for value in failure.params[len(names) :]]
+    if failure.code == "OPENVSWITCH_NOT_ACTIVE" and call:
+        lines += _on_bridges(call)
     return "".join(f"{line}\n" for line in (text, *lines))
+
+
+def _on_bridges(call: Call) -> list[str]:
+    """XenServer's error does not say which hosts it means."""
+    try:
+        hosts = call("host.get_all_records").values()
+    except (Failure, Unreachable):
+        return []
+    names = sorted(host["name_label"] for host in hosts if host["software_version"].get("network_backend") != "openvswitch")
+    return [f"hosts with bridges: {', '.join(names)}"]
 
 
 def _class_of(name: str, failure: Failure) -> str:
