@@ -10,6 +10,7 @@ from xenet.cli.xe.execute import Reported
 from xenet.cli.xe.grammar import Misuse
 from xenet.cli.xe.records import Row
 from xenet.cli.xe.tasks import run_task
+from xenet.client import Unreachable
 from xenet.model.errors import Failure
 
 Values = Mapping[str, Any]
@@ -31,6 +32,8 @@ def migrate_abroad(ctx: Context, vm: Row, values: Values) -> None:
         client = open_session(Server(url, values["remote-username"], None), values["remote-password"], local=False)
     except Failure as failure:
         raise _refused(failure) from failure
+    except Unreachable as error:
+        raise _unreachable(error) from error
     with client:
         try:
             host = _host(client.call, values["host"] or values["host-uuid"])
@@ -38,6 +41,8 @@ def migrate_abroad(ctx: Context, vm: Row, values: Values) -> None:
             networks = {uuid: client.call("network.get_by_uuid", there) for uuid, there in values["vif"].items()}
         except Failure as failure:
             raise _refused(failure, client.call) from failure
+        except Unreachable as error:
+            raise _unreachable(error) from error
         vif_map = {ctx.ref("VIF", uuid): network for uuid, network in networks.items()}
         options = {name: str(values[name]).lower() for name in ("force", "copy", "compress") if values[name] != ""}
         run_task(ctx, "VM.migrate_send", vm.ref, dest, values["live"], {}, vif_map, options)
@@ -47,6 +52,10 @@ def migrate_abroad(ctx: Context, vm: Row, values: Values) -> None:
 
 def _refused(failure: Failure, call: Call | None = None) -> Reported:
     return Reported(f"The other pool refuses: {describe(failure, call)}".rstrip())
+
+
+def _unreachable(error: Unreachable) -> Reported:
+    return Reported(f"Error: the other pool, remote-master=, cannot be reached: {error}")
 
 
 def _host(there: Call, text: str) -> str:
