@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from tests.datapath.bridge_host import needs_tap
+from tests.e2e.test_pif_life import refusal
 from tests.e2e.world import pool, until
 from tests.netns import cable, namespaces
 from xenet.datapath import vlans
@@ -27,4 +28,7 @@ def test_a_new_host_of_a_pool_with_vlans_is_on_open_vswitch_at_once(tmp_path: Pa
         (vlan,) = (pif for pif in api.host.get_PIFs(made.host("host2")) if api.PIF.get_VLAN(pif) == "42")
         api.PIF.plug(vlan)
         assert api.PIF.get_currently_attached(vlan)
+        text = "eth0 has VLAN 42, and the kernel of host2 has no VLAN devices (8021q)"
+        assert refusal(api.host.set_network_backend, made.host("host2"), "bridge") == ["OPERATION_NOT_ALLOWED", text]
+        assert api.host.get_software_version(made.host("host2"))["network_backend"] == "openvswitch" and api.PIF.get_currently_attached(vlan)
         assert "datapath openvswitch: " in (tmp_path / "host2.log").read_text()

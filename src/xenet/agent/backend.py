@@ -16,6 +16,7 @@ from xenet.agent.replica import Replica
 from xenet.datapath import bonds, gre, vlans
 from xenet.datapath.base import Datapath, SocketIn
 from xenet.datapath.bridge import BridgeDatapath
+from xenet.datapath.modules import ask_quietly
 from xenet.model.derived import Tunnel
 from xenet.model.hidden import HostFacts, Lease
 from xenet.model.network import Network
@@ -26,6 +27,11 @@ from xenet.plan.view import PortView
 log = logging.getLogger("xenet.agent")
 _LACKS: dict[str, Callable[[], str]] = {"VLANs": vlans.find_lack, "bonds": bonds.find_lack, "GRE": gre.find_lack}
 """What a pool may need that a kernel may lack, and the line that says so."""
+
+
+def quiet_lacks() -> tuple[str, ...]:
+    """Those of VLANs and bonds that this kernel cannot have. No module is loaded for this question."""
+    return tuple(what for what, module in (("VLANs", "8021q"), ("bonds", "bonding")) if ask_quietly(module, _LACKS[what]))
 
 
 def needs_of(replica: Replica) -> tuple[str, ...]:

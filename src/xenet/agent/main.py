@@ -16,7 +16,7 @@ from typing import cast
 import msgspec
 
 from xenet.agent.arp import gateway_answers
-from xenet.agent.backend import Backend
+from xenet.agent.backend import Backend, quiet_lacks
 from xenet.agent.keeper import Keeper
 from xenet.agent.learner import Learner
 from xenet.agent.listener import Listener
@@ -146,7 +146,8 @@ def hello_of(settings: Settings, identity: str, backend: Backend | None, checkpo
         for nic in nics
     )
     named = backend.name if backend else "bridge"
-    return Hello(identity, settings.name, named, settings.guests, told, place_of(settings), gre=bool(backend) and not find_lack())
+    has_gre, lacks = (not find_lack(), quiet_lacks()) if backend else (False, ())
+    return Hello(identity, settings.name, named, settings.guests, told, place_of(settings), has_gre, lacks)
 
 
 async def serve(settings: Settings, replica: Replica, datapath: Datapath, guests: Guests, backend: Backend | None, checkpoint: Checkpoint) -> None:

@@ -5,15 +5,14 @@ Open vSwitch has the same ports by the same names. The bridge speaks of its port
 """
 
 import errno
-import os
 from collections.abc import Set
-from pathlib import Path
 
 from xenet.datapath.batch import Refused
 from xenet.datapath.kernel import Kernel
 from xenet.datapath.layer3 import Layer3
 from xenet.datapath.links import Link, create_gretap, set_isolated, set_link
 from xenet.datapath.mark import LIVE, is_ours, is_tunnel_end
+from xenet.datapath.modules import ask_quietly
 from xenet.datapath.namespaces import in_scratch
 from xenet.datapath.netlink import NetlinkError, Socket
 from xenet.plan.view import TunnelView, UplinkView, end_name
@@ -22,7 +21,6 @@ LACKING = (
     "this kernel has no GRE devices: load ip_gre (modprobe ip_gre), make the tunnel by VXLAN (`xe tunnel-create protocol=vxlan`), "
     "or use --datapath openvswitch"
 )
-_MODULE = "/ip_gre.ko"
 
 
 class Ends:
@@ -90,20 +88,8 @@ class Ends:
 
 
 def find_lack() -> str:
-    """What this kernel lacks for GRE and what to do, empty where it has it. A module that is there is not loaded for this question: with it come
-    devices of its own into each namespace, the guests' too. Only where nothing is known of modules one device is tried out."""
-    if Path("/sys/module/ip_gre").exists() or _is_installed():
-        return ""
-    try:
-        return in_scratch(_try_out)
-    except OSError as error:
-        return str(error)
-
-
-def _is_installed() -> bool:
-    folder = Path("/lib/modules", os.uname().release)
-    lists = [path.read_text() for name in ("modules.dep", "modules.builtin") if (path := folder / name).exists()]
-    return any(_MODULE in line.partition(":")[0] for text in lists for line in text.splitlines())
+    """What this kernel lacks for GRE and what to do, empty where it has it. No module is loaded for this question."""
+    return ask_quietly("ip_gre", lambda: in_scratch(_try_out))
 
 
 def _try_out() -> str:

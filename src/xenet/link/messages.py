@@ -21,7 +21,8 @@ class Hello(msgspec.Struct, frozen=True, tag=True):
     nics: tuple[NIC, ...]
     place: str = ""
     gre: bool = False
-    """Both as in HostFacts."""
+    lacks: tuple[str, ...] = ()
+    """All three as in HostFacts."""
 
 
 class Report(msgspec.Struct, frozen=True, tag=True):

@@ -188,6 +188,8 @@ class HostFacts(Record, frozen=True, kw_only=True):
     """The data plane that it shall have; empty: the one that it has."""
     gre: Hidden[bool] = False
     """Whether its kernel can make tunnels by GRE on a bridge."""
+    lacks: Hidden[StrSet] = ()
+    """Those of `VLANs` and `bonds` that its kernel cannot have on a bridge."""
     forgotten: Hidden[StrSet] = ()
     """NICs that `PIF.forget` left unmanaged: never adopted again by a restart."""
 

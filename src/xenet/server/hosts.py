@@ -83,7 +83,7 @@ class Hosts:
 
     def _welcome(self, channel: Channel[FromAgent], first: Hello) -> Ref:
         call = self.core.call("hello")
-        outcome = hello(call, first.host, first.name, first.backend, first.nics, first.guests, first.place, first.gre)
+        outcome = hello(call, first.host, first.name, first.backend, first.nics, first.guests, first.place, first.gre, first.lacks)
         state = self.store.commit(outcome.change)
         host: Ref = outcome.result
         channel.send(Snapshot(host, state.revision, snapshot_edits(state), self.port))

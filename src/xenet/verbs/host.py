@@ -27,11 +27,21 @@ PRODUCT_VERSION = "8.4.0"
 """The XenServer release whose API this is; clients split it on dots and want integers."""
 
 
-def hello(call: Call, host: str, name: str, backend: str, nics: tuple[NIC, ...], guests: str, place: str = "", gre: bool = False) -> Outcome:
+def hello(
+    call: Call,
+    host: str,
+    name: str,
+    backend: str,
+    nics: tuple[NIC, ...],
+    guests: str,
+    place: str = "",
+    gre: bool = False,
+    lacks: tuple[str, ...] = (),
+) -> Outcome:
     """A host's agent has come: make its host (and the pool with the first), its PIFs and their networks, and note it live.
 
     `host` is its uuid, kept by the agent; `guests` what VMs are here by default (namespace or tap);
-    `place` where those of namespaces are; `gre` whether its kernel has GRE.
+    `place` where those of namespaces are; `gre` whether its kernel has GRE; `lacks` those of VLANs and bonds that it has not.
     """
     work = Work(call)
     record = call.state.find(Host, ref_of(host)) or _new_host(work, host, name)
@@ -40,7 +50,7 @@ def hello(call: Call, host: str, name: str, backend: str, nics: tuple[NIC, ...],
     work.update(record, software_version={**software_version(), "network_backend": backend}, name_label=record.name_label or name)
     facts = work.state.find(HostFacts, record.ref) or HostFacts(uuid=host, host=record.ref)
     work.put(facts)
-    work.update(facts, nics=nics, place=place, gre=gre, backend="")
+    work.update(facts, nics=nics, place=place, gre=gre, lacks=lacks, backend="")
     adopt_nics(work, record.ref)
     copy_bonds(work, record.ref, next(work.state.all(Pool)).master)
     copy_vlans(work, record.ref, next(work.state.all(Pool)).master)
@@ -174,7 +184,7 @@ def set_network_backend(call: Call, host: HostRef, backend: str) -> Outcome:
         return work.outcome()
     if backend == "bridge":
         check_not_snooping(call.state)
-        _check_bridges_do(call.state, host)
+        _check_bridges_do(call.state, record)
     facts = work.update(call.state.get(HostFacts, host), backend=backend)
 
     def done(draft: Draft) -> None:
@@ -184,10 +194,13 @@ def set_network_backend(call: Call, host: HostRef, backend: str) -> Outcome:
     return work.await_host(host, [(facts, "set_network_backend")], done)
 
 
-def _check_bridges_do(state: PoolState, host: Ref) -> None:
-    if state.get(HostFacts, host).gre:
-        return
-    for pif in state.where(PIF, "host", host):
-        for tunnel in state.where(Tunnel, "access_PIF", pif.ref):
-            if tunnel.protocol == "gre":
-                raise not_allowed(f"{pif.device} is a tunnel by GRE, and this host's kernel has no ip_gre: make one with protocol=vxlan instead")
+def _check_bridges_do(state: PoolState, host: Host) -> None:
+    """Whether bridges can have what the host has on Open vSwitch, of which the kernel needs nothing for it."""
+    facts, kernel = state.get(HostFacts, host.ref), f"the kernel of {host.name_label}"
+    for pif in state.where(PIF, "host", host.ref):
+        if pif.VLAN >= 0 and "VLANs" in facts.lacks:
+            raise not_allowed(f"{pif.device} has VLAN {pif.VLAN}, and {kernel} has no VLAN devices (8021q)")
+        if "bonds" in facts.lacks and state.back(pif.ref, PIF.bond_master_of):
+            raise not_allowed(f"{pif.device} is a bond, and {kernel} has no bonds (bonding)")
+        if not facts.gre and any(tunnel.protocol == "gre" for tunnel in state.where(Tunnel, "access_PIF", pif.ref)):
+            raise not_allowed(f"{pif.device} is a tunnel by GRE, and {kernel} has no ip_gre: make one with protocol=vxlan instead")
