@@ -1,4 +1,4 @@
-"""VM: create, destroy, start, shut down, reboot. What a VM is here (a namespace, taps) is its host's affair."""
+"""VM: create, destroy, start, shut down, reboot. What a VM is here (a namespace, taps, a machine of QEMU's) is its host's affair."""
 
 from collections.abc import Iterable
 from typing import Annotated, Any

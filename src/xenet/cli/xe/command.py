@@ -10,7 +10,7 @@ class Arg(NamedTuple):
 
     name: str
     kind: str = "string"
-    """string, int, bool, map (name:key=value), ref CLASS (a uuid, sent as a reference), refs CLASS (uuids), uuid CLASS (sent as it is),
+    """string, int, bytes, bool, map (name:key=value), ref CLASS (a uuid, sent as a reference), refs CLASS (uuids), uuid CLASS (sent as it is),
     field, class, host (a uuid or name), or values joined by |."""
     default: str | None = None
     """What counts when it is absent; None: it must be there."""

@@ -92,7 +92,10 @@ _VM: Mapping[str, Text] = {
     "DEVICE_ALREADY_EXISTS": ("The VM has a device with this number already.", "device"),
     "DOMAIN_EXISTS": ("The VM runs on a host that answers; shut it down there.", "vm domid"),
     "DUPLICATE_VM": ("The pool has this VM already.", "vm"),
-    "MEMORY_CONSTRAINT_VIOLATION": ("The limits of the VM's memory are out of order.", "constraint"),
+    "MEMORY_CONSTRAINT_VIOLATION": (
+        "The limits of the VM's memory would be out of order; `xe vm-memory-limits-set` changes all of them at once.",
+        "constraint",
+    ),
     "DEVICE_ATTACH_TIMEOUT": ("Plugging the device took too long.", "type ref"),
     "DEVICE_DETACH_REJECTED": ("The guest did not let the device go.", "type ref msg"),
     "DEVICE_DETACH_TIMEOUT": ("Unplugging the device took too long; the guest may still use it.", "type ref"),

@@ -8,7 +8,7 @@ from xenet.cli.xe.command import Arg, Command
 from xenet.cli.xe.context import NULL, Context
 from xenet.cli.xe.fields import Table
 from xenet.cli.xe.filters import select_hosts, select_vms
-from xenet.cli.xe.grammar import NEVER_FILTERS, MissingParameter, Misuse, Params, boolean, integer, listed, one_of
+from xenet.cli.xe.grammar import NEVER_FILTERS, MissingParameter, Misuse, Params, boolean, integer, listed, one_of, size
 from xenet.cli.xe.records import Row
 from xenet.cli.xe.tables import find_table
 from xenet.model.errors import Failure
@@ -81,6 +81,8 @@ def _parsed(ctx: Context, arg: Arg, text: str) -> Any:
     match kind:
         case "int":
             return integer(arg.name, text)
+        case "bytes":
+            return size(arg.name, text)
         case "bool":
             return boolean(arg.name, text)
         case "ref":

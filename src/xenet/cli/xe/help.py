@@ -107,6 +107,8 @@ def _sample(command: Command, arg: Arg) -> str:
     choices = arg.kind.split("|")
     if len(choices) > 1:
         return "static" if "Static" in choices else choices[-1].lower()
+    if arg.kind == "bytes":
+        return "1GiB"
     named = _SAMPLES.get(f"{command.name} {arg.name}") or _SAMPLES.get(arg.name)
     return named or ("UUID" if arg.kind.startswith(("ref", "uuid")) else "VALUE")
 

@@ -238,7 +238,7 @@ _HOSTS = (
 _VMS = (
     Command(
         "vm-create",
-        "Create a VM. other-config:xenet-guest= says what stands for it (namespace, tap).",
+        "Create a VM. other-config:xenet-guest= says what stands for it (namespace, tap, qemu).",
         (Arg("name-label"), Arg("name-description", default=""), Arg("other-config", "map", "")),
         run="vms.create",
     ),
@@ -253,6 +253,13 @@ _VMS = (
     ),
     Command("vm-shutdown", "Shut a VM down; --force without asking the guest.", (_FORCE,), run="vms.shutdown", selector="vm"),
     Command("vm-reboot", "Reboot a VM; --force without asking the guest.", (_FORCE,), run="vms.reboot", selector="vm"),
+    Command(
+        "vm-memory-limits-set",
+        "Set how much memory a halted VM has: all limits at once, in bytes or as 1GiB.",
+        tuple(Arg(name, "bytes") for name in ("static-min", "static-max", "dynamic-min", "dynamic-max")),
+        "VM.set_memory_limits",
+        selector="vm",
+    ),
     Command(
         "vm-migrate",
         "Move a running VM to another host of the pool, or a halted one to another pool (remote-master=, vif:<VIF uuid>=<network uuid there>).",
