@@ -1,8 +1,11 @@
 """What a host's switch is told of a VM that goes: it is unlearned where it is no longer, once, and not before."""
 
+import asyncio
+
 import pytest
 
 from tests.verbs.world import World
+from xenet.agent import moves
 from xenet.agent.moves import Moves
 from xenet.agent.replica import Replica
 from xenet.datapath.fake import FakeDatapath
@@ -80,3 +83,29 @@ def test_who_gives_it_back_forgets_it_as_well() -> None:
     assert world.get(VM, vm).running_on == source.replica.host
     target.follow(world)
     assert target.datapath.unlearned == [device]
+
+
+def test_a_host_is_ready_for_a_virtual_machine_when_the_kernel_has_noted_its_tap(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(moves, "NOTED", 0.05)
+    world = World()
+    source, target = (Host(world.host(name, "eth0", guests="namespace", boot="the same machine")) for name in ("a", "b"))
+    vm = world.vm(PV_kernel="/boot/vmlinuz", other_config={"xenet-guest": "qemu"}, memory_static_max=96 << 20)
+    world.vif(vm, world.external(0))
+    world.call("VM.start_on", vm, source.replica.host, False, False)
+    world.start("VM.pool_migrate", vm, target.replica.host, {})
+
+    async def ready() -> None:
+        noted = asyncio.Event()
+        target.moves.changed = noted.set
+        for _ in range(2):
+            for host in (source, target):
+                host.follow(world)
+        assert source.moves.waiting() == set()
+        assert target.moves.waiting() == {world.get(VM, vm).uuid}
+        async with asyncio.timeout(20):
+            await noted.wait()
+        assert target.moves.waiting() == set()
+        target.follow(world)
+        assert target.moves.waiting() == set(), "it is noted once"
+
+    asyncio.run(ready())

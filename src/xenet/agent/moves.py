@@ -4,6 +4,9 @@ to it, so that the migration can say what was lost.
 The host that the VM leaves hears what comes for it, at its port and at the uplink. The host that it comes to hears that too, and what reaches
 the guest, by the old NIC and by the new. The server compares the two (verbs/measure.py). A QEMU's NICs are not to be listened to; it gets what
 its tap does, by the old one until it stands still, by the new one from its first frame on, as that is shut until it runs.
+
+A host is not ready for a QEMU before its tap can be opened without delay. The kernel notes once a second that somebody has opened a tap (its
+net/core/link_watch.c), and a bridge's port that is set up before it is noted drops all frames until then.
 """
 
 import asyncio
@@ -29,6 +32,8 @@ from xenet.plan.view import HostView, PortView, SwitchView, ways_out
 log = logging.getLogger("xenet.agent")
 SETTLES = 0.03
 """Seconds after which all frames of before have arrived."""
+NOTED = 1.1
+"""Seconds after which the kernel has noted what was opened."""
 
 
 class _Post:
@@ -86,6 +91,10 @@ class Moves:
         self._datapath = datapath
         self._posts: dict[str, _Post] = {}
         """By the host's device."""
+        self._opened: dict[str, PortView] = {}
+        """The taps of QEMUs that await their guests, by device."""
+        self._unnoted: set[str] = set()
+        """Those of them that the kernel may not have noted yet."""
         self._gone: set[str] = set()
         """Devices whose guests were switched over to another host."""
         self.leaving: dict[str, PortView] = {}
@@ -103,7 +112,7 @@ class Moves:
 
     def waiting(self) -> set[str]:
         """The VMs of which there will be more to say."""
-        return {post.port.vm for post in self._posts.values() if post.settling}
+        return {post.port.vm for post in self._posts.values() if post.settling} | {self._opened[device].vm for device in self._unnoted}
 
     @property
     def under_way(self) -> bool:
@@ -120,11 +129,27 @@ class Moves:
         gone = {device: port for device, (_, port) in ports.items() if port.moving and self._is_elsewhere(port)}
         self.leaving = {device: port for device, port in gone.items() if device not in self._gone or device in self.leaving}
         self._gone = set(gone)
+        self._note_opened({device: port for device, (_, port) in ports.items() if port.kind == "tap" and self._is_awaited(port)})
         for device, (switch, port) in ports.items():
             if port.moving and device not in self._posts:
                 self._begin(_ways(switch, wanted.switches.values()), port)
         for device, post in list(self._posts.items()):
             self._go_on(device, post, ports[device][1] if device in ports else None, began)
+
+    def _is_awaited(self, port: PortView) -> bool:
+        vm = self._replica.state.find(VM, ref_of(port.vm))
+        return vm is not None and vm.handing_over and vm.running_on != self._replica.host and not port.up
+
+    def _note_opened(self, opened: dict[str, PortView]) -> None:
+        for device in opened.keys() - self._opened.keys():
+            self._unnoted.add(device)
+            asyncio.get_running_loop().call_later(NOTED, self._noted, device)
+        self._opened = opened
+        self._unnoted &= opened.keys()
+
+    def _noted(self, device: str) -> None:
+        self._unnoted.discard(device)
+        self.changed()
 
     def see_off(self) -> None:
         """Who has gone to another host: what the switch here knows of its MAC is no longer so. A namespace has gone when nobody is at its end of
