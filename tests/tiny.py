@@ -40,6 +40,7 @@ for input in /sys/class/input/event*; do
 done
 [ "$deaf" ] || (head -c 1 $button >/dev/null; poweroff -f) &
 nc -ll -p 4000 -e cat &
+until cat /proc/net/tcp /proc/net/tcp6 2>/dev/null | grep -q ":0FA0 .* 0A "; do sleep 0.05; done
 echo ready
 while sleep 0.2; do
     for nic in /sys/class/net/eth*; do
