@@ -150,13 +150,17 @@ def test_vm_create(xe: Runner) -> None:
 def test_fdb_list(xe: Runner) -> None:
     entry = {"host": "host2", "mac": "4a:00:00:00:00:47", "port": "vif3.0", "owner": f"VIF {uuid(71)}", "age": "1", "local": "false"}
     xe.pool.results["network.get_fdb"] = [entry, {**entry, "host": "host1", "port": "eth0", "owner": "", "age": "12"}]
+    xe.pool.results["network.get_silent_hosts"] = []
     line = f"network-fdb-list uuid={uuid(31)}"
     assert xe(line).out == (
         "MAC                HOST   PORT    OWNER                                     AGE  LOCAL\n"
         "4a:00:00:00:00:47  host1  eth0                                              12   false\n"
         f"4a:00:00:00:00:47  host2  vif3.0  VIF {uuid(71)}  1    false\n"
     )
-    assert xe(f"{line} --minimal").out == "4a:00:00:00:00:47,4a:00:00:00:00:47\n"
+    minimal = "4a:00:00:00:00:47,4a:00:00:00:00:47\n"
+    assert xe(f"{line} --minimal") == (0, minimal, "")
+    xe.pool.results["network.get_silent_hosts"] = [ref(2), ref(1)]
+    assert xe(f"{line} --minimal") == (1, minimal, "Error: host1, host2 left out: no agent is there to answer\n")
 
 
 def test_message_create(xe: Runner) -> None:

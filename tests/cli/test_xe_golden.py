@@ -35,6 +35,7 @@ RESULTS = {
     "host.call_plugin": "done",
     "role.get_by_name_label": [ref(105)],
     "session.get_all_subject_identifiers": ["ann"],
+    "network.get_silent_hosts": [],
     "network.get_fdb": [{"mac": "4a:00:00:00:00:48", "host": "host1", "port": "vif3.1", "owner": "VIF", "age": "0", "local": "false"}],
     "network.get_mtus": [{"device": "eth0", "host": "host1", "owner": "", "mtu": "1500"}],
     "Diagnostics.get_unimplemented_calls": [{"message": "VM.snapshot", "count": "2", "last": "20260101T00:00:00Z", "reason": "no disks here"}],

@@ -179,8 +179,10 @@ def test_the_mac_table_is_asked_of_live_hosts_that_have_the_network(world, host)
     assert asked(world, internal) == set()
     world.running(internal, on=other)
     assert asked(world, internal) == {other}
+    assert world.decide("network.get_silent_hosts", internal) == []
     world.leave(other)
     assert asked(world, internal) == set()
+    assert world.decide("network.get_silent_hosts", internal) == [other]
 
 
 def asked(world: World, network: Ref) -> set[Ref]:

@@ -11,7 +11,7 @@ from xenet.model.network import Network, NetworkLockingMode, NetworkPurpose
 from xenet.model.pif import device_name
 from xenet.model.pool import Pool
 from xenet.model.state import PoolState
-from xenet.model.types import NetworkRef, OfRecord, Ref, StrMap
+from xenet.model.types import HostRef, NetworkRef, OfRecord, Ref, StrMap
 from xenet.model.vif import VIF
 from xenet.model.vm import VM
 from xenet.verbs.allowed import check_unheld
@@ -146,9 +146,20 @@ def get_fdb(call: Call, self: NetworkRef) -> Question:
     (`VIF uuid`, `PIF uuid` or empty), age (seconds since last heard) and local (true: the switch's own address)."""
     state = call.state
     network = state.get(Network, self)
-    using = hosts_using(state, self)
-    hosts = tuple(host.ref for host in state.all(Host) if is_live(state, host) and (find_pif(state, self, host.ref) is not None or host.ref in using))
+    hosts = tuple(host.ref for host in _having(state, self) if is_live(state, host))
     return Question(hosts, "fdb", network.bridge, lambda said: _fdb_rows(state, self, said))
+
+
+@message("network", tuple[HostRef, ...], ours=True)
+def get_silent_hosts(call: Call, self: NetworkRef) -> list[Ref]:
+    """The hosts that have a switch of the network and are left out of its MAC tables, as their agents are not there to answer."""
+    call.state.get(Network, self)
+    return [host.ref for host in _having(call.state, self) if not is_live(call.state, host)]
+
+
+def _having(state: PoolState, network: Ref) -> list[Host]:
+    using = hosts_using(state, network)
+    return [host for host in state.all(Host) if find_pif(state, network, host.ref) is not None or host.ref in using]
 
 
 def _ports(state: PoolState, network: Ref) -> Iterator[tuple[str, str]]:

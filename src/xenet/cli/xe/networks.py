@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from xenet.cli.xe.context import Context
+from xenet.cli.xe.grammar import Misuse
 from xenet.model.errors import Failure
 
 Values = Mapping[str, Any]
@@ -26,10 +27,13 @@ def network_create(ctx: Context, values: Values) -> None:
 
 
 def network_fdb_list(ctx: Context, values: Values) -> None:
-    """xenet's own: the forwarding tables as a table, ages in seconds; --minimal gives the addresses."""
+    """xenet's own: the forwarding tables as a table, ages in seconds; --minimal gives the addresses. Raises Misuse where a host is left out."""
     entries: list[Mapping[str, str]] = ctx.call("network.get_fdb", values["uuid"])
     rows = [[str(entry.get(name, "")) for name in FDB_COLUMNS] for entry in entries]
     ctx.out.table([name.upper() for name in FDB_COLUMNS], sorted(rows, key=lambda row: (row[1], row[2], row[0])))
+    silent = sorted(ctx.call("host.get_name_label", host) for host in ctx.call("network.get_silent_hosts", values["uuid"]))
+    if silent:
+        raise Misuse(f"{', '.join(silent)} left out: no agent is there to answer")
 
 
 def network_mtu_list(ctx: Context, values: Values) -> None:
