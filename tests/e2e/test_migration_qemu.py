@@ -32,7 +32,7 @@ def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
     [
         ({"PV_kernel": "", "PV_ramdisk": "", "PV_args": ""}, ["VALUE_NOT_SUPPORTED", "PV_kernel", ""]),
         ({"PV_kernel": "boot/vmlinuz"}, ["VALUE_NOT_SUPPORTED", "PV_kernel", "boot/vmlinuz"]),
-        ({"PV_ramdisk": "/nowhere"}, ["INTERNAL_ERROR", "the ramdisk /nowhere is not there, or cannot be read"]),
+        ({"PV_ramdisk": "/nowhere"}, ["VALUE_NOT_SUPPORTED", "PV_ramdisk", "/nowhere"]),
     ],
 )
 def test_what_cannot_start_is_refused(machine: Machine, fields: dict[str, str], complaint: list[str]) -> None:

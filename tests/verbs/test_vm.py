@@ -10,6 +10,7 @@ from xenet.model.change import Draft
 from xenet.model.types import NULL, Ref
 from xenet.model.vif import VIF
 from xenet.model.vm import VM, VMGuestMetrics, VMMetrics
+from xenet.plan.machine import unreadable
 
 
 @pytest.fixture
@@ -273,6 +274,26 @@ def test_what_fails_is_taken_back(world, host, verb):
     assert ended.failure is not None
     assert ended.failure.description == ["INTERNAL_ERROR", "no"]
     assert (vm(world, ref), world.get(VIF, vif)) == before
+
+
+NO_FILE = "not there on the VM's host, or not to be read"
+
+
+@pytest.mark.parametrize(
+    ("said", "failure"),
+    [
+        (unreadable("kernel", "/nofile"), ["VALUE_NOT_SUPPORTED", "PV_kernel", "/nofile", NO_FILE]),
+        (unreadable("disk", "/nodisk"), ["VALUE_NOT_SUPPORTED", "other_config:xenet-disk", "/nodisk", NO_FILE]),
+        (unreadable("kernel", "/another"), ["INTERNAL_ERROR", unreadable("kernel", "/another")]),
+    ],
+)
+def test_a_file_that_is_not_on_the_host_is_the_callers_affair(world, host, said, failure):
+    ref = world.vm(PV_kernel="/nofile", other_config={"xenet-guest": "qemu", "xenet-disk": "/nodisk"}, memory_static_max=96 << 20)
+    world.start("VM.start_on", ref, host, False, False)
+    (ended,) = world.report(host, {ref: said})
+    assert ended.failure is not None
+    assert ended.failure.description == failure
+    assert vm(world, ref).power_state == "Halted"
 
 
 # --- a host that is gone for good ----------------------------------------------------------------------------------------

@@ -8,6 +8,7 @@ import shutil
 
 from xenet.guests.accel import QEMU, environment
 from xenet.guests.base import GuestError
+from xenet.plan.machine import files_of, unreadable
 from xenet.plan.view import BootView, GuestView, NICView
 
 MONITOR, EVENTS, INCOMING, CONSOLE = "qmp", "events", "incoming", "console"
@@ -63,7 +64,6 @@ def check_files(guest: GuestView) -> None:
     """Raises GuestError for what is not there, before anything is touched."""
     if shutil.which(QEMU, path=environment()["PATH"]) is None:
         raise GuestError(f"{QEMU} is not installed here; Debian's package is qemu-system-x86")
-    boot = guest.boot
-    for what, path in (("kernel", boot.kernel), ("ramdisk", boot.ramdisk), ("disk", boot.disk)) if boot else ():
+    for kind, path in files_of(guest.boot) if guest.boot else ():
         if path and not os.access(path, os.R_OK):
-            raise GuestError(f"the {what} {path} is not there, or cannot be read")
+            raise GuestError(unreadable(kind, path))

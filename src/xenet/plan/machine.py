@@ -34,6 +34,16 @@ def boot_of(vm: VM) -> BootView:
     return BootView(vm.PV_kernel, vm.PV_ramdisk, vm.PV_args, vm.memory_static_max, vm.VCPUs_at_startup, disk, machine)
 
 
+def files_of(boot: BootView) -> tuple[tuple[str, str], ...]:
+    """What the machine starts from, by kind; an empty path is no file."""
+    return ("kernel", boot.kernel), ("ramdisk", boot.ramdisk), ("disk", boot.disk)
+
+
+def unreadable(kind: str, path: str) -> str:
+    """What a host says of a file that it cannot start a machine from; the server knows it again."""
+    return f"the {kind} {path} is not there, or cannot be read"
+
+
 def _stage(vm: VM, host: Ref) -> Stage | None:
     if vm.running_on == host:
         if vm.peer == NULL or vm.handing_over:

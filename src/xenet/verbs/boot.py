@@ -4,10 +4,11 @@ from xenet.model.errors import Failure
 from xenet.model.guests import default_kind, kind_of
 from xenet.model.state import PoolState
 from xenet.model.vm import VM
-from xenet.plan.machine import DISK, boot_of
+from xenet.plan.machine import DISK, boot_of, files_of, unreadable
 
 LEAST_MEMORY = 1 << 20
 """Bytes: QEMU makes no machine with less."""
+_FIELDS = {"kernel": "PV_kernel", "ramdisk": "PV_ramdisk", "disk": f"other_config:{DISK}"}
 
 
 def is_qemu(state: PoolState, vm: VM) -> bool:
@@ -21,15 +22,23 @@ def check_boot(state: PoolState, vm: VM) -> None:
     boot = boot_of(vm)
     if not boot.kernel and not boot.disk:
         raise _unfit("PV_kernel", "", f"a QEMU guest starts from a kernel (PV_kernel) or from a disk (other_config:{DISK})")
-    for field, path in (("PV_kernel", boot.kernel), ("PV_ramdisk", boot.ramdisk), (f"other_config:{DISK}", boot.disk)):
+    for kind, path in files_of(boot):
         if path and not path.startswith("/"):
-            raise _unfit(field, path, "not an absolute path on the VM's host")
+            raise _unfit(_FIELDS[kind], path, "not an absolute path on the VM's host")
     if not boot.kernel and (boot.ramdisk or boot.args):
         raise _unfit("PV_kernel", "", "PV_ramdisk and PV_args are nothing without it")
     if boot.memory < LEAST_MEMORY:
         raise _unfit("memory_static_max", str(boot.memory), f"a QEMU guest has {LEAST_MEMORY} bytes at least")
     if boot.vcpus < 1:
         raise _unfit("VCPUs_at_startup", str(boot.vcpus), "a QEMU guest has one at least")
+
+
+def missing_file(vm: VM, said: str) -> Failure | None:
+    """VALUE_NOT_SUPPORTED [field, path, why] where this is what a host says when it lacks one of the VM's files."""
+    for kind, path in files_of(boot_of(vm)):
+        if path and said == unreadable(kind, path):
+            return _unfit(_FIELDS[kind], path, "not there on the VM's host, or not to be read")
+    return None
 
 
 def _unfit(field: str, value: str, why: str) -> Failure:

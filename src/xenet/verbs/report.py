@@ -19,6 +19,7 @@ from xenet.verbs.addresses import note_leases, note_leases6
 from xenet.verbs.adopt import refresh_metrics
 from xenet.verbs.attach import is_live
 from xenet.verbs.bond_links import note_bonds
+from xenet.verbs.boot import missing_file
 from xenet.verbs.call import PATIENCE, Call, Ended, Work, xml_result
 from xenet.verbs.claims import note_claims
 from xenet.verbs.management import note_address
@@ -137,7 +138,8 @@ def _failure_of(work: Work, operation: Operation, failed: Mapping[Ref, str]) -> 
                 return Failure("COULD_NOT_UPDATE_IGMP_SNOOPING_EVERYWHERE")
             if work.state.find(PIF, ref) is not None:
                 return Failure("PIF_CONFIGURATION_ERROR", ref, failed[ref])
-            return internal(failed[ref])
+            vm = work.state.find(VM, ref)
+            return (vm and missing_file(vm, failed[ref])) or internal(failed[ref])
     return None
 
 
