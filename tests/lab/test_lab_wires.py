@@ -272,3 +272,12 @@ def test_pings_go_to_the_nic_with_the_lowest_number_whatever_came_first(wires: R
     for number, device in enumerate(("br9", "eth10", "eth2")):
         ip(wires.namespace("sw1").pid, [f"link add {device} type bridge", f"address add 10.9.{number}.1/24 dev {device}"])
     assert operate.first_address(wires.namespace("sw1")) == "10.9.2.1"
+
+
+def test_a_virtual_machine_is_listened_to_at_its_tap(wires: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(operate, "guests", lambda run, lab: [operate.Guest("vm9", "uuid-9", 3, "host1", None)])
+    ip(wires.namespace("host1").pid, ["link add tap3.1 type bridge"])
+    for where in ("vm9/1", "uuid-9/eth1"):
+        assert operate.capture_command(wires, where, 1) == operate.capture_command(wires, "host1/tap3.1", 1)
+    with pytest.raises(LabError, match=r"host1 has no device tap3\.0"):
+        operate.capture_command(wires, "vm9")

@@ -138,6 +138,7 @@ def capture_command(run: Run, where: str, count: int | None = None, only: Sequen
     """
     name, _, device = where.partition("/")
     device = f"eth{device}" if device.isdecimal() else device or "eth0"
+    name, device = _outside(run, name, device)
     pid = locate(run, run.lab(), name).pid
     if device not in {link["ifname"] for link in ip_json(pid, "link", "show")}:
         raise LabError(f"{name} has no device {device}")
@@ -147,6 +148,14 @@ def capture_command(run: Run, where: str, count: int | None = None, only: Sequen
     listen = inside(pid, [sys.executable, "-m", "xenet.lab.frames", device])
     read = ["unshare", "--user", "tcpdump", "-r", "-", *show, *only]
     return ["/bin/sh", "-c", f"{shlex.join(listen)} | {shlex.join(read)}"]
+
+
+def _outside(run: Run, name: str, device: str) -> tuple[str, str]:
+    """Where frames of a virtual machine's NIC can be seen: at its tap, on its host. Others are as they are."""
+    for guest in guests(run, run.lab()):
+        if name in (guest.name, guest.vm) and guest.namespace is None:
+            return guest.host, f"tap{guest.domid}.{device.removeprefix('eth')}"
+    return name, device
 
 
 def set_cable(run: Run, where: str, *, plugged: bool) -> None:
