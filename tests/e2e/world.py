@@ -94,6 +94,7 @@ class Pool:
         self.nics: dict[str, str] = {}
         self.url = ""
         self.socket = ""
+        self.listen = "127.0.0.1:0"
         self.insides: list[Inside] = []
         self._session: Any = None
 
@@ -102,7 +103,7 @@ class Pool:
     def start_server(self, *program: str) -> None:
         ready = self.folder / "ready"
         ready.write_text("")
-        arguments = ["-v", "serve", "--no-agent", "--state", str(self.folder), "--listen", "127.0.0.1:0"]
+        arguments = ["-v", "serve", "--no-agent", "--state", str(self.folder), "--listen", self.listen]
         self._run("server", program, arguments, ready, XENET_PASSWORD=PASSWORD)
         until(lambda: ready.read_text().endswith("\n") or self._has_ended("server"))
         found = re.search(r"XENET_URL=(\S+) XENET_USER=root XENET_SOCKET=(\S+)", ready.read_text())

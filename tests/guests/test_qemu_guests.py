@@ -150,6 +150,8 @@ def journey(host: Host, view: GuestView, talk: socket.socket) -> None:
 def taken_back(host: Host, view: GuestView, talk: socket.socket) -> None:
     """It goes on where it was, and the other one is no more."""
     host.guests.keep(msgspec.structs.replace(view, stage="held"))
+    with pytest.raises(GuestError, match="has been handed over"):
+        host.guests.keep(msgspec.structs.replace(view, stage="stays"))
     assert host.seen().stage == "gone"
     host.guests.keep(view)
     assert host.seen() == view
@@ -185,6 +187,23 @@ def test_a_journey_that_fails_says_so_and_is_not_begun_again(host: Host) -> None
     host.namespace(host.there.start, msgspec.structs.replace(view, nics=(nic(0, 2),), stage="awaits", journey=6))
     host.guests.send(msgspec.structs.replace(goes, journey=6))
     until(lambda: host.there.refresh() and host.there.observe()[VM].stage == "runs")
+
+
+def test_one_that_is_called_back_in_time_stays(host: Host) -> None:
+    view = guest(nic(0), args="deaf")
+    for guests in (host.guests, host.there):
+        guests.stop(VM)
+    host.namespace(host.guests.start, view)
+    host.namespace(host.there.start, msgspec.structs.replace(view, nics=(nic(0, 2),), stage="awaits", journey=6))
+    pid = held.holder(host.other / VM / LOCK)
+    assert pid
+    os.kill(pid, signal.SIGSTOP)
+    host.guests.send(msgspec.structs.replace(view, stage="goes", journey=6))
+    assert host.seen().stage == "going"
+    host.guests.keep(msgspec.structs.replace(view, stage="stays"))
+    assert host.seen() == view
+    os.kill(pid, signal.SIGCONT)
+    until(lambda: host.there.observe() == {})
 
 
 def test_one_that_wrote_to_its_disk_elsewhere_starts_anew(host: Host) -> None:

@@ -44,6 +44,10 @@ def one(cls: type[Record], label: str = "") -> Record:
     return next(r for r in GOOD.all(cls) if not label or getattr(r, "name_label", "") == label)
 
 
+def physical_pif() -> Record:
+    return next(pif for pif in GOOD.all(PIF) if pif.physical)
+
+
 def idle_vif() -> Record:
     return next(vif for vif in GOOD.all(VIF) if vif.currently_attached)
 
@@ -85,7 +89,7 @@ BROKEN = {
     "a show without operation": (without(one(Operation)), "of which no operation holds"),
     "two operations on one record": (twin(one(Operation)), "2 operations at once"),
     "two PIFs of a host on a network": (twin(one(PIF), device="eth9"), "PIFs on network and host"),
-    "two PIFs of one NIC": (twin(one(PIF), network=one(Network, "internal").ref), "physical PIFs of host and NIC"),
+    "two PIFs of one NIC": (twin(physical_pif(), network=one(Network, "internal").ref), "physical PIFs of host and NIC"),
     "two VIFs of one device": (twin(idle_vif()), "VIFs of VM and device"),
     "two networks of one bridge": (twin(one(Network)), "networks with bridge"),
     "two VMs of one domain": (twin(one(VM, "vm")), "VMs with domid"),

@@ -80,7 +80,7 @@ class Keeper:
         return concerned
 
     def _yet_to_come(self) -> set[str]:
-        wanted = [vm for vm, guest in self._guests.items() if guest.stage in ("arrives", "held")]
+        wanted = [vm for vm, guest in self._guests.items() if guest.stage in ("arrives", "held", "late")]
         there = self.guests.observe() if wanted else {}
         return {vm for vm in wanted if vm not in there or there[vm].stage != "runs"}
 

@@ -138,7 +138,9 @@ class Moves:
 
     def _is_awaited(self, port: PortView) -> bool:
         vm = self._replica.state.find(VM, ref_of(port.vm))
-        return vm is not None and vm.handing_over and vm.running_on != self._replica.host and not port.up
+        if vm is None or port.up:
+            return False
+        return vm.crossing == "awaits" or (vm.handing_over and vm.running_on != self._replica.host)
 
     def _note_opened(self, opened: dict[str, PortView]) -> None:
         for device in opened.keys() - self._opened.keys():

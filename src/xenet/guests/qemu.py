@@ -198,6 +198,8 @@ class QemuGuests:
             call_back(qmp)
             if guest.stage == "held" or qmp.run("query-status")["status"] != "postmigrate":
                 return
+            if guest.stage == "stays":
+                raise GuestError(f"guest {guest.name} has been handed over")
             for there in self._elsewhere(guest.vm):
                 end(there)
             if not (guest.boot and guest.boot.disk):

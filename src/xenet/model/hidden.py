@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
-from xenet.model.types import EMPTY, EnumName, Hidden, HostRef, NetworkRef, Record, Ref, StrSet, TaskRef, VIFRef
+from xenet.model.types import EMPTY, EnumName, Hidden, HostRef, NetworkRef, Record, Ref, StrMap, StrSet, TaskRef, VIFRef
 
 
 class Edit(msgspec.Struct, frozen=True):
@@ -48,10 +48,10 @@ class Heard(msgspec.Struct, frozen=True):
     """False where some were missed."""
 
 
-Mercy = Annotated[Literal["undo", "skip", "wait", "hold"], EnumName("operation_mercy")]
+Mercy = Annotated[Literal["undo", "skip", "wait", "hold", "ever"], EnumName("operation_mercy")]
 """What the failure of a host means for the operation that waits for it: it fails and is undone; the host is waited for no longer, since it
 makes up for it by itself once it can; it is waited for until the time is over, and then no longer; or the operation fails when the host says
-that it failed, but waits for one that is silent until the time is over."""
+that it failed, but waits for one that is silent until the time is over (hold), or for ever."""
 
 
 class Phase(msgspec.Struct, frozen=True):
@@ -69,6 +69,8 @@ class Phase(msgspec.Struct, frozen=True):
     """Hosts that are not waited for, but whose failure counts."""
     longer: float = 0.0
     """Seconds that its hosts have beside what all have."""
+    answers: bool = False
+    """Whoever made the call need not wait for more than its beginning."""
 
 
 class Operation(Record, frozen=True, kw_only=True):
@@ -106,6 +108,9 @@ class Operation(Record, frozen=True, kw_only=True):
     """Hosts that are not waited for, but whose failure counts."""
     heard: Hidden[tuple[Heard, ...]] = ()
     """Of a migration: what the hosts heard, for its result."""
+    abroad: Hidden[StrMap] = EMPTY
+    """Of a VM that goes to another pool while it runs: where that is asked (`url`), for which `host` of its, by which `ticket`; and which `vm` that
+    was, when it is here no more and the other pool has yet to hear of that."""
     failure: Hidden[StrSet] = ()
     """On the way back: what the call fails with at the end of it."""
     result: Hidden[str] = ""

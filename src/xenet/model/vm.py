@@ -39,6 +39,9 @@ OnNormalExit = Annotated[Literal["destroy", "restart"], EnumName("on_normal_exit
 OnCrash = Annotated[
     Literal["destroy", "coredump_and_destroy", "restart", "coredump_and_restart", "preserve", "rename_restart"], EnumName("on_crash_behaviour")
 ]
+Crossing = Annotated[Literal["", "goes", "stays", "awaits", "arrives", "late"], EnumName("vm_crossing")]
+COMES: tuple[Crossing, ...] = ("awaits", "arrives", "late")
+"""Of these, what the pool has that it comes to."""
 DomainType = Annotated[Literal["hvm", "pv", "pv_in_pvh", "pvh", "unspecified"], EnumName("domain_type")]
 VMOperation = Annotated[
     Literal[
@@ -191,6 +194,12 @@ class VM(Record, frozen=True, kw_only=True):
     """Wanted: both hosts are ready for the switch-over, and neither counts on having the guest."""
     taken_back: Hidden[bool] = False
     """Wanted: the switch-over is taken back, and `peer` ends what it has of the guest before `running_on` goes on with it."""
+    crossing: Hidden[Crossing] = ""
+    """Wanted, while it moves between two pools: the stage (plan.view.Stage) of what `running_on` has of the guest."""
+    way: Hidden[str] = ""
+    """Where its guest is awaited by the other pool's host: `address:port`; with that pool's record of it the same."""
+    ticket: Hidden[str] = ""
+    """Of one that came while it ran: the digest of what the pool that it left knows it by."""
     halting: Hidden[bool] = False
     """Wanted: the guest shall end by itself, as it was asked to; it is not started again when it has."""
 

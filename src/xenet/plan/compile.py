@@ -20,7 +20,7 @@ from xenet.plan.ethtool import OFFLOADS, ON_A_VIF, of_uplink, settings_of
 from xenet.plan.layer3 import addresses_of, advertisements_of, routes_of
 from xenet.plan.limit import rate_of
 from xenet.plan.lock import lock_of, mode_of
-from xenet.plan.machine import compile_machine, is_not_here
+from xenet.plan.machine import compile_machine, is_moving, is_not_here
 from xenet.plan.mesh import find_tunnel
 from xenet.plan.mirror import mirrors_of
 from xenet.plan.view import GuestView, HostView, MirrorView, PortView, Settings, SwitchView, UplinkView, VLANView
@@ -131,7 +131,7 @@ def _port(vif: VIF, vm: VM, kind: GuestKind, network: Network, host: Ref, absent
         rate=rate_of(vif),
         lock=lock_of(vif, network),
         ethtool=settings_of(vif.other_config, ON_A_VIF),
-        moving=vm.handing_over or vm.running_on != host or absent,
+        moving=is_moving(vm, host, absent),
     )
 
 
@@ -192,13 +192,13 @@ _READ = {
         {"network", "VM", "device", "plugged", "MAC", "MTU", "qos_algorithm_type", "qos_algorithm_params"}
         | {"other_config", "locking_mode", "ipv4_allowed", "ipv6_allowed", "mirror_to"}
     ),
-    "VM": frozenset({"running_on", "domid", "other_config", "born", "peer", "peer_domid", "handing_over", "taken_back"}),
+    "VM": frozenset({"running_on", "domid", "other_config", "born", "peer", "peer_domid", "handing_over", "taken_back", "crossing"}),
     "attachment": frozenset({"network", "host"}),
     "pool": frozenset({"other_config", "igmp_snooping_enabled"}),
     "host": frozenset({"software_version"}),
 }
 """The fields that a SwitchView is made of: an edit of any other field (operations come and go with every call) changes none."""
-_GUEST = _READ["VM"] | {"name_label", "halting"}
+_GUEST = _READ["VM"] | {"name_label", "halting", "way"}
 """The fields of a VM that its guest is made of."""
 _NIC = frozenset({"plugged", "MAC"})
 """The same of a VIF."""

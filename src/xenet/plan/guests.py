@@ -51,7 +51,7 @@ def go_on(guests: Iterable[Pair]) -> Iterator[Step]:
 
 
 def _start(want: GuestView, have: GuestView | None) -> Iterator[Step]:
-    """One that was asked to end, or is held, may be gone; one that arrives or goes may not, and is not started anew: the step fails."""
+    """One that was asked to end, or is held, may be gone; one that arrives, goes or stays may not, and is not started anew: the step fails."""
     if (have is None or not is_same(want, have)) and want.stage not in ("halts", "held"):
         yield StartGuest(object=want.vm, reason="the VM runs here" if want.stage == "runs" else "the VM is on its way", guest=want)
 
@@ -63,7 +63,7 @@ def _turn(want: GuestView, have: GuestView) -> Iterator[Step]:
     match want.stage, have.stage:
         case "goes", "runs" | "halts":
             yield SendGuest(object=want.vm, reason="the VM runs on the other host from now on", guest=want)
-        case ("runs" | "held" | "halts", "going") | ("runs" | "halts", "gone"):
+        case ("runs" | "held" | "halts" | "stays", "going") | ("runs" | "halts" | "stays", "gone"):
             yield KeepGuest(object=want.vm, reason="the VM stays here", guest=want)
         case "halts", "runs":
             yield HaltGuest(object=want.vm, reason="the VM was asked to end", guest=want)

@@ -45,6 +45,8 @@ def unreadable(kind: str, path: str) -> str:
 
 
 def _stage(vm: VM, host: Ref) -> Stage | None:
+    if vm.running_on == host and vm.crossing:
+        return vm.crossing
     if vm.running_on == host:
         if vm.peer == NULL or vm.handing_over:
             return "halts" if vm.halting else "runs"
@@ -55,6 +57,8 @@ def _stage(vm: VM, host: Ref) -> Stage | None:
 
 
 def _journey(state: PoolState, vm: VM, stage: Stage) -> tuple[int, str]:
+    if vm.crossing:
+        return vm.peer_domid, vm.way if stage in ("awaits", "goes") else ""
     if stage == "awaits":
         return vm.peer_domid, way_to(state, vm.running_on, vm.peer, vm.peer_domid)
     return (vm.domid, way_to(state, vm.peer, vm.running_on, vm.domid)) if stage == "goes" else (-1, "")
@@ -65,7 +69,11 @@ def way_to(state: PoolState, source: Ref, target: Ref, domid: int) -> str:
     if machine_of(state, source) == machine_of(state, target):
         return ""
     pif = next((pif for pif in state.where(PIF, "host", target) if pif.management), None)
-    address = primary_address(pif) if pif else ""
+    return way_by(primary_address(pif) if pif else "", domid)
+
+
+def way_by(address: str, domid: int) -> str:
+    """To the host with this address."""
     return f"{f'[{address}]' if ':' in address else address}:{_FIRST_PORT + domid % _PORTS}"
 
 
@@ -78,4 +86,11 @@ def machine_of(state: PoolState, host: Ref) -> str:
 def is_not_here(vm: VM, host: Ref, absent: bool) -> bool:
     """Whether this host shall let no frames to the guest: they would wait for it, while the other host's gets them, too. `absent`: it shall
     run here, but does not."""
-    return not vm.taken_back and absent if vm.running_on == host else vm.handing_over or vm.taken_back
+    if vm.running_on == host:
+        return vm.crossing == "awaits" or (not vm.taken_back and absent)
+    return vm.handing_over or vm.taken_back
+
+
+def is_moving(vm: VM, host: Ref, absent: bool) -> bool:
+    """As PortView.moving."""
+    return vm.handing_over or vm.running_on != host or absent or vm.crossing in ("awaits", "goes", "stays")

@@ -246,10 +246,10 @@ class NICView(msgspec.Struct, frozen=True, order=True):
     """The VIF's uuid."""
 
 
-Stage: TypeAlias = Literal["runs", "halts", "awaits", "arrives", "goes", "going", "gone", "held"]
+Stage: TypeAlias = Literal["runs", "halts", "awaits", "arrives", "goes", "going", "gone", "held", "stays", "late"]
 """What a guest is at. Wanted and observed: it runs; it was asked to end; it awaits what another host's will send. Wanted only: it arrives
-from another host; it goes to another one; it is held, neither sent nor let run on. Observed only: it is being sent; it has been sent, and
-stands still."""
+from another host; it goes to another one; it is held, neither sent nor let run on; it stays, if it is not gone already; it runs if it has
+arrived, and else it comes too late and is ended. Observed only: it is being sent; it has been sent, and stands still."""
 
 
 class GuestView(msgspec.Struct, frozen=True):

@@ -32,7 +32,7 @@ def _ask(to: Destination, method: str, params: tuple[Any, ...]) -> Any:
     try:
         client = Client.connect(to.url, timeout=WITHIN)
         try:
-            return client.raw(method, to.session, *params)
+            return client.raw(method, *([to.session] if to.session else []), *params)
         finally:
             client.close()
     except (Unreachable, ValueError) as error:

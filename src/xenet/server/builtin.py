@@ -24,7 +24,7 @@ from xenet.verbs.registry import VOID, Message, Param, params_of
 
 Handler = Callable[..., Awaitable[Any]]
 BUILTIN: dict[str, Message] = {}
-WITHOUT_SESSION = frozenset({"session.login_with_password", "session.slave_local_login_with_password"})
+WITHOUT_SESSION = frozenset({"session.login_with_password", "session.slave_local_login_with_password", "VM.arrival"})
 NEXT_WAIT = 30.0
 """Seconds that event.next waits at a time before it looks whether its session still lives."""
 

@@ -5,7 +5,7 @@ import hashlib
 import itertools
 import logging
 import os
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -14,6 +14,7 @@ from xenet.model.errors import Failure
 from xenet.model.hidden import Operation
 from xenet.model.types import Ref
 from xenet.server.abroad import AskAbroad, ask_abroad, tell_abroad
+from xenet.server.crossing import carry_live, take_up
 from xenet.store.base import Store
 from xenet.verbs.attach import check_live, host_of
 from xenet.verbs.call import PATIENCE, Call, Ended, Entropy, Errand, Outcome, Question, Work, new_task
@@ -58,15 +59,17 @@ class Core:
 
     def start(self) -> None:
         """After a start no host is there yet, and operations that a crash left over get time again, where they have not more; those for which
-        this server was to ask another pool are taken back."""
+        this server was to ask another pool are taken back, or taken up where a VM has set out."""
         self.store.commit(all_gone(self.call("start")).change)
         self.store.commit(ensure_roles(self.call("start")).change)
         work = Work(self.call("start"))
         for operation in work.state.all(Operation):
             work.update(operation, deadline=max(operation.deadline, self.now() + PATIENCE))
         self.store.commit(work.change())
-        for operation in [known for known in self.store.snapshot().all(Operation) if not known.waiting]:
-            self._commit_end(*give_up(self.call("start"), operation.ref, Failure("CANNOT_CONTACT_HOST")))
+        for operation in [known for known in self.store.snapshot().all(Operation) if known.abroad]:
+            take_up(self, operation)
+        for operation in [known for known in self.store.snapshot().all(Operation) if not known.waiting and not known.abroad]:
+            self.commit_end(*give_up(self.call("start"), operation.ref, Failure("CANNOT_CONTACT_HOST")))
 
     # --- running a message -------------------------------------------------------------------------
 
@@ -80,9 +83,9 @@ class Core:
             return await self._run_errand(result)
         if not isinstance(result, Outcome):
             return result if result is not None else ""
-        self._commit_end(result.change, result.ended)
+        self.commit_end(result.change, result.ended)
         if result.operation is not None:
-            await self._settled(result.operation)
+            await self.settled(result.operation)
         return result.result
 
     async def _learn(self, message: Message, args: list[Any]) -> None:
@@ -124,24 +127,30 @@ class Core:
         assert errand.hold is not None
         assert errand.hold.operation is not None
         state = self.store.commit(errand.hold.change)
-        task = asyncio.create_task(self._carry(errand, errand.hold))
-        self._errands.add(task)
-        task.add_done_callback(self._errands.discard)
-        task.add_done_callback(lambda done: done.cancelled() or done.exception())  # a Failure stands in the task's record
+        self.go_on(self._carry(errand, errand.hold))
         return state.get(Operation, errand.hold.operation).task
 
+    def go_on(self, work: Coroutine[Any, Any, Any]) -> None:
+        """While others are answered; nobody hears its Failure."""
+        task = asyncio.create_task(work)
+        self._errands.add(task)
+        task.add_done_callback(self._errands.discard)
+        task.add_done_callback(lambda done: done.cancelled() or done.exception())
+
     async def _carry(self, errand: Errand, hold: Outcome) -> Any:
+        if errand.live:
+            return await carry_live(self, errand, hold)
         operation = hold.operation or Ref("")
         try:
             there = await self.ask_abroad(errand.to, errand.method, *errand.params)
         except Failure as failure:
-            self._commit_end(*give_up(self.call("errand"), operation, failure))
+            self.commit_end(*give_up(self.call("errand"), operation, failure))
             raise
         change, ended = fulfil(self.call("errand"), operation, there)
         if not ended:  # its time was over, and all was taken back
             await tell_abroad(self.ask_abroad, errand.to, "VM.destroy", there)
             raise Failure("CANNOT_CONTACT_HOST", errand.to.host)
-        self._commit_end(change, ended)
+        self.commit_end(change, ended)
         await tell_abroad(self.ask_abroad, errand.to, "VM.received", there)
         return there
 
@@ -162,7 +171,7 @@ class Core:
         self.store.commit(Change((*change.edits, *work.change().edits)))
         return task.ref
 
-    async def _settled(self, operation: Ref) -> None:
+    async def settled(self, operation: Ref) -> None:
         future = asyncio.get_running_loop().create_future()
         self._waiting[operation] = future
         try:
@@ -174,13 +183,13 @@ class Core:
 
     def reported(self, host: Ref, news: News) -> None:
         change, ended = take_report(self.call("report"), host, news)
-        self._commit_end(change, ended)
+        self.commit_end(change, ended)
 
     def host_left(self, host: Ref) -> None:
         """A dead agent: what it was to do is taken back."""
         for operation in list(self.store.snapshot().all(Operation)):
             if host in operation.waiting:
-                self._commit_end(*give_up(self.call("host left"), operation.ref, Failure("CANNOT_CONTACT_HOST", host), host))
+                self.commit_end(*give_up(self.call("host left"), operation.ref, Failure("CANNOT_CONTACT_HOST", host), host))
 
     def sweep(self) -> None:
         """Destroy tasks that nobody has come back for."""
@@ -189,11 +198,11 @@ class Core:
     def expire(self) -> None:
         """Give up the operations whose time is over."""
         for operation in list(self.store.snapshot().all(Operation)):
-            if operation.deadline <= self.now():
+            if operation.deadline <= self.now() and operation.mercy != "ever":
                 call = self.call("time-out")
-                self._commit_end(*give_up(call, operation.ref, timeout_failure(call, operation)))
+                self.commit_end(*give_up(call, operation.ref, timeout_failure(call, operation)))
 
-    def _commit_end(self, change: Change, ended: Sequence[Ended]) -> None:
+    def commit_end(self, change: Change, ended: Sequence[Ended]) -> None:
         self.store.commit(change)
         for end in ended:
             future = self._waiting.get(end.operation)

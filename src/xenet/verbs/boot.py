@@ -6,6 +6,8 @@ from xenet.model.state import PoolState
 from xenet.model.vm import VM
 from xenet.plan.machine import DISK, boot_of, files_of, unreadable
 
+COPIED = 32 << 20
+"""Bytes of a VM's memory that are copied in a second, at the least: by a network of 300 Mbit/s."""
 LEAST_MEMORY = 1 << 20
 """Bytes: QEMU makes no machine with less."""
 _FIELDS = {"kernel": "PV_kernel", "ramdisk": "PV_ramdisk", "disk": f"other_config:{DISK}"}

@@ -1,7 +1,7 @@
 """A Call and its Outcome, and Work: the draft in which a verb puts together what shall happen."""
 
 import hashlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -13,7 +13,7 @@ from xenet.model.hidden import Edit, Mercy, Operation, Phase
 from xenet.model.network import Network
 from xenet.model.state import PoolState
 from xenet.model.task import EPOCH, Task
-from xenet.model.types import NULL, Record, Ref
+from xenet.model.types import EMPTY, NULL, Record, Ref
 from xenet.verbs.allowed import check_unheld
 from xenet.verbs.settle import settle
 
@@ -85,6 +85,8 @@ class Further(msgspec.Struct, frozen=True):
     """Hosts that are not waited for, but whose failure counts."""
     longer: float = 0.0
     """Seconds beside PATIENCE."""
+    answers: bool = False
+    """The call is answered when this begins; the operation goes on."""
 
 
 class Question(msgspec.Struct, frozen=True):
@@ -113,6 +115,8 @@ class Errand(msgspec.Struct, frozen=True):
     method: str
     params: tuple[Any, ...]
     hold: Outcome | None = None
+    live: bool = False
+    """The VM runs: the other pool's answer is where its guest is awaited, and `hold` goes on with that (server/crossing.py)."""
 
 
 class Work(Draft):
@@ -155,6 +159,7 @@ class Work(Draft):
         then: Sequence[Further] = (),
         cancellable: bool = False,
         mercy: Mercy = "undo",
+        abroad: Mapping[str, str] = EMPTY,
     ) -> Outcome:
         """These hosts must act, all of them, and after them those of the phases in `then`, one after the other. `doing` names the records
         that are locked meanwhile, each with the operation that their current_operations show; `done` drafts what success adds. Failure
@@ -183,6 +188,7 @@ class Work(Draft):
             undo=self._undo(wanted),
             mercy=mercy,
             then=phases,
+            abroad=abroad,
             deadline=self.call.now + PATIENCE,
             result=xml_result(result),
             keep_task=self.call.asynchronous,
@@ -201,8 +207,8 @@ class Work(Draft):
             before = draft.state
             phase.change(draft)
             back = self._phases(draft.fork(), phase.back)
-            made = Phase(phase.hosts, draft.change_since(before).edits, phase.mercy, self._undo(draft.change()), back, phase.heeds, phase.longer)
-            phases.append(made)
+            enter, undo = draft.change_since(before).edits, self._undo(draft.change())
+            phases.append(Phase(phase.hosts, enter, phase.mercy, undo, back, phase.heeds, phase.longer, phase.answers))
         return tuple(phases)
 
     def _mark(self, record: Record, operations: dict[Ref, str]) -> None:

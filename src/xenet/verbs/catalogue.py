@@ -3,6 +3,7 @@
 from xenet.verbs import (
     addresses,
     bond,
+    cross_in,
     guest_address,
     host,
     inspect,
@@ -35,6 +36,7 @@ __all__ = [
     "MESSAGES",
     "addresses",
     "bond",
+    "cross_in",
     "guest_address",
     "host",
     "inspect",

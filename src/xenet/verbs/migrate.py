@@ -31,14 +31,15 @@ from xenet.model.vm import VM, born_as
 from xenet.plan.machine import machine_of, way_to
 from xenet.verbs.allowed import check_vm
 from xenet.verbs.attach import bring_up, check_live, check_networks, find_pif
+from xenet.verbs.boot import COPIED
 from xenet.verbs.call import Call, Errand, Further, Outcome, Work
+from xenet.verbs.cross_in import NO_ADDRESS
+from xenet.verbs.cross_out import CANNOT_LEAVE, NOT_OURS, ask_live, send_live
 from xenet.verbs.migrate_out import ask_abroad, is_abroad, send_abroad
 from xenet.verbs.registry import message
 from xenet.verbs.stack import check_passes
 from xenet.verbs.vm import take_domid
 
-COPIED = 32 << 20
-"""Bytes of memory that are copied in a second, at the least: by a network of 300 Mbit/s."""
 POOL_MIGRATE, MIGRATE_SEND = "pool_migrate", "migrate_send"
 VIFMap = Mapping[VIFRef, NetworkRef]
 VDIMap = Mapping[VDIRef, SRRef]
@@ -70,11 +71,11 @@ def assert_can_migrate(
     call: Call, vm: VMRef, dest: StrMap, live: bool, vdi_map: VDIMap, vif_map: VIFMap, options: StrMap, vgpu_map: VGPUMap = EMPTY
 ) -> Errand | None:
     """`dest` is what host.migrate_receive gave. Raises what pool_migrate raises; OPERATION_NOT_ALLOWED for a vif_map or a copy within the
-    pool; for a host of another pool what `ask_abroad` raises."""
+    pool; for a host of another pool what `ask_abroad` raises, or `ask_live` where the VM runs."""
     record = call.state.get(VM, vm)
     check_vm(record, MIGRATE_SEND)
     if is_abroad(call.state, dest):
-        return ask_abroad(call, record, dest, vif_map, options)
+        return (ask_live if record.power_state == "Running" else ask_abroad)(call, record, dest, vif_map, options)
     _check_within(call, record, Ref(dest["host"]), vif_map, options)
     return None
 
@@ -95,7 +96,7 @@ def migrate_send(
     record = call.state.get(VM, vm)
     check_vm(record, MIGRATE_SEND)
     if is_abroad(call.state, dest):
-        return send_abroad(call, record, dest, vif_map, options)
+        return (send_live if record.power_state == "Running" else send_abroad)(call, record, dest, vif_map, options)
     host = Ref(dest["host"])
     _check_within(call, record, host, vif_map, options)
     if record.resident_on == host:
@@ -168,11 +169,11 @@ def check_guest(state: PoolState, vm: VM, host: Ref) -> None:
     """Raises OPERATION_NOT_ALLOWED where what stands for the VM cannot get to the host."""
     kind = kind_of(vm, default_kind(state))
     if kind == "tap":
-        raise not_allowed("the hypervisor that uses the VM's taps is not xenet's, so xenet cannot move the VM")
+        raise not_allowed(NOT_OURS)
     if kind == "namespace" and machine_of(state, vm.resident_on) != machine_of(state, host):
-        raise not_allowed("the VM is a network namespace, which cannot leave its machine")
+        raise not_allowed(CANNOT_LEAVE)
     if kind == "qemu" and way_to(state, vm.resident_on, host, 0).startswith(":"):
-        raise not_allowed("the host has no management address at which the VM could come to it")
+        raise not_allowed(NO_ADDRESS)
 
 
 def receiving_address(state: PoolState, host: Ref, network: Ref) -> str:

@@ -5,7 +5,7 @@ came is taken away by the next attempt, or by hand.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import msgspec
 
@@ -36,17 +36,8 @@ def receive(call: Call, inventory: str, networks: NetworkMap, host: HostRef, opt
     """A VM that cannot start yet, with the uuid that it has, or as a copy (options:copy=true) with another. `networks` has a network of this pool
     for the uuid of each VIF; VIFs get new uuids and keep their MACs. Raises HANDLE_INVALID, HOST_CANNOT_ATTACH_NETWORK [host, network],
     DUPLICATE_VM [vm], INVALID_VALUE for an inventory of anything else."""
-    vm, vifs = _read(inventory)
-    call.state.get(Host, host)
-    for vif in vifs:
-        _check_network(call, networks.get(vif.uuid, NULL), host)
     work = Work(call)
-    copy = options.get("copy") == "true"
-    _make_room(work, vm, copy=copy)
-    came = _arrived(call, vm, options.get("from", ""), copy=copy)
-    put_new(work, came)
-    for vif in vifs:
-        work.put(_plugless(call, vif, came.ref, networks[vif.uuid]))
+    came, _ = take_in(work, inventory, networks, host, options, HELD_BACK)
     return work.outcome(came.ref)
 
 
@@ -59,12 +50,34 @@ def assert_can_receive(call: Call, inventory: str, networks: NetworkMap, host: H
 @message("VM", ours=True, hidden=True)
 def received(call: Call, vm: VMRef) -> Outcome:
     """The pool that the VM comes from has let go of it: it can start."""
+    return let_go(call, call.state.get(VM, vm))
+
+
+def let_go(call: Call, record: VM) -> Outcome:
+    """What held it back holds no longer."""
     work = Work(call)
-    record = call.state.get(VM, vm)
     blocked = {name: why for name, why in record.blocked_operations.items() if why != NOT_YET}
     other_config = {key: value for key, value in record.other_config.items() if key != COMES_FROM}
     work.update(record, blocked_operations=blocked, other_config=other_config)
     return work.outcome()
+
+
+Came = tuple[VM, list[tuple[VIF, bool]]]
+"""A VM and its VIFs, each with whether it was attached."""
+
+
+def take_in(work: Work, inventory: str, networks: NetworkMap, host: Ref, options: StrMap, held_back: Iterable[str]) -> Came:
+    """The VM halted, with these operations blocked. Raises what VM.receive raises."""
+    call = work.call
+    vm, vifs = _read(inventory)
+    call.state.get(Host, host)
+    for vif in vifs:
+        _check_network(call, networks.get(vif.uuid, NULL), host)
+    copy = options.get("copy") == "true"
+    _make_room(work, vm, copy=copy)
+    came = _arrived(call, vm, options.get("from", ""), held_back, copy=copy)
+    put_new(work, came)
+    return came, [(work.put(_plugless(call, vif, came.ref, networks[vif.uuid])), vif.currently_attached) for vif in vifs]
 
 
 def _read(inventory: str) -> tuple[VM, list[VIF]]:
@@ -97,13 +110,13 @@ def _make_room(work: Work, vm: VM, *, copy: bool) -> None:
     there = work.state.find(VM, ref_of(vm.uuid))
     if there is None or copy:
         return
-    if COMES_FROM not in there.other_config or NOT_YET not in there.blocked_operations.values():
+    if there.power_state != "Halted" or COMES_FROM not in there.other_config or NOT_YET not in there.blocked_operations.values():
         raise Failure("DUPLICATE_VM", there.ref)
     check_free(there)
     remove(work, there)
 
 
-def _arrived(call: Call, vm: VM, source: str, *, copy: bool) -> VM:
+def _arrived(call: Call, vm: VM, source: str, held_back: Iterable[str], *, copy: bool) -> VM:
     return msgspec.structs.replace(
         vm,
         uuid=call.entropy.uuid() if copy else vm.uuid,
@@ -111,7 +124,7 @@ def _arrived(call: Call, vm: VM, source: str, *, copy: bool) -> VM:
         is_control_domain=False,
         domid=-1,
         other_config={**vm.other_config, COMES_FROM: source},
-        blocked_operations={**dict.fromkeys(HELD_BACK, NOT_YET), **vm.blocked_operations},
+        blocked_operations={**dict.fromkeys(held_back, NOT_YET), **vm.blocked_operations},
     )
 
 

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 import msgspec
 
 from xenet.model.change import Draft
-from xenet.model.errors import Failure, invalid_value, not_allowed
+from xenet.model.errors import Failure, invalid_value
 from xenet.model.host import Host
 from xenet.model.pool import Pool
 from xenet.model.state import PoolState
@@ -22,7 +22,6 @@ from xenet.verbs.generic import view
 from xenet.verbs.vm import remove
 from xenet.wire.values import plain
 
-RUNS = "a VM that runs moves between the hosts of one pool only: shut it down to move it to another pool"
 Texts = Mapping[str, str]
 
 
@@ -34,13 +33,13 @@ def is_abroad(state: PoolState, dest: Texts) -> bool:
 def ask_abroad(call: Call, vm: VM, dest: Texts, vif_map: Mapping[Ref, Ref], options: Texts) -> Errand:
     """Whether it could go: nothing changes. Raises VIF_NOT_IN_MAP [vif], OPERATION_NOT_ALLOWED, INVALID_VALUE [dest, text], and what the
     other pool says: HANDLE_INVALID, HOST_CANNOT_ATTACH_NETWORK [host, network], DUPLICATE_VM [vm]."""
-    return _errand(call, "VM.assert_can_receive", vm, dest, vif_map, options)
+    return errand_of(call, "VM.assert_can_receive", vm, dest, vif_map, options)
 
 
 def send_abroad(call: Call, vm: VM, dest: Texts, vif_map: Mapping[Ref, Ref], options: Texts) -> Errand:
     """The VM goes, with its VIFs on the networks of the map; with the option copy=true it stays, and a copy of it with other uuids is there. The
     result is the VM's reference there. Raises what `ask_abroad` raises."""
-    errand = _errand(call, "VM.receive", vm, dest, vif_map, options)
+    errand = errand_of(call, "VM.receive", vm, dest, vif_map, options)
     work = Work(call)
     doing = [(vm, "migrate_send"), *((vif, "attach") for vif in call.state.where(VIF, "VM", vm.ref))]
 
@@ -51,10 +50,8 @@ def send_abroad(call: Call, vm: VM, dest: Texts, vif_map: Mapping[Ref, Ref], opt
     return msgspec.structs.replace(errand, hold=work.await_hosts((), doing, done))
 
 
-def _errand(call: Call, method: str, vm: VM, dest: Texts, vif_map: Mapping[Ref, Ref], options: Texts) -> Errand:
-    networks = _mapped(call.state, vm, vif_map)
-    if vm.power_state != "Halted":
-        raise not_allowed(RUNS)
+def errand_of(call: Call, method: str, vm: VM, dest: Texts, vif_map: Mapping[Ref, Ref], options: Texts) -> Errand:
+    networks = mapped(call.state, vm, vif_map)
     to = _destination(dest)
     tables: dict[str, list[Record]] = {"VM": [vm], "VIF": [*call.state.where(VIF, "VM", vm.ref)]}
     sent = {name: {record.ref: plain(view(call.state, record)) for record in records} for name, records in tables.items()}
@@ -62,7 +59,7 @@ def _errand(call: Call, method: str, vm: VM, dest: Texts, vif_map: Mapping[Ref, 
     return Errand(to, method, (msgspec.json.encode(sent).decode(), networks, to.host, {**options, "from": source}))
 
 
-def _mapped(state: PoolState, vm: VM, vif_map: Mapping[Ref, Ref]) -> dict[str, Ref]:
+def mapped(state: PoolState, vm: VM, vif_map: Mapping[Ref, Ref]) -> dict[str, Ref]:
     """The network for each VIF, by the VIF's uuid; one that is not in the map goes where another with its MAC goes, as in XenServer.
     Raises VIF_NOT_IN_MAP [vif]."""
     by_mac = {vif.MAC: network for ref, network in vif_map.items() if (vif := state.find(VIF, ref)) is not None}

@@ -30,7 +30,7 @@ from xenet.verbs.snooping import status_of
 from xenet.verbs.tunnel import note_tunnels
 from xenet.verbs.unmanaged import note_unmanaged
 
-_STRICT, _PATIENT = ("undo", "hold"), ("wait", "hold")
+_STRICT, _PATIENT = ("undo", "hold", "ever"), ("wait", "hold", "ever")
 """Mercies by which a failure is one, and by which a silent host has time."""
 
 
@@ -105,7 +105,7 @@ def give_up(call: Call, operation: Ref, failure: Failure, host: Ref | None = Non
     work = Work(call)
     found = call.state.find(Operation, operation)
     ended: list[Ended] = []
-    if found and not (host and found.mercy in _PATIENT):
+    if found and found.mercy != "ever" and not (host and found.mercy in _PATIENT):
         ended = _fail(work, found, failure) if found.mercy in _STRICT else _advance(work, found, (host,) if host else found.waiting)
     settle(work)
     return work.change(), ended
@@ -118,6 +118,52 @@ def fulfil(call: Call, operation: Ref, result: str) -> tuple[Change, list[Ended]
     ended = _end(work, msgspec.structs.replace(found, result=xml_result(result)), None) if found else []
     settle(work)
     return work.change(), ended
+
+
+def arrived_abroad(call: Call, operation: Ref) -> tuple[Change, list[Ended]]:
+    """The operation of a VM that now runs in another pool ends well. What is left of it, with no objects, is that this pool has yet to hear that
+    the VM is here no more: `forget` it then."""
+    work = Work(call)
+    found = call.state.find(Operation, operation)
+    if found is None:
+        return Change(), []
+    vm = found.objects[0]
+    ended = _end(work, msgspec.structs.replace(found, result=xml_result(vm)), None)
+    plain = {"objects": (), "done": (), "undo": (), "back": (), "then": (), "heeds": (), "waiting": (), "mercy": "ever"}
+    work.put(msgspec.structs.replace(found, abroad={**found.abroad, "vm": vm}, **plain))
+    settle(work)
+    return work.change(), ended
+
+
+def forget(call: Call, operation: Ref) -> Change:
+    """There is nothing more to do about it."""
+    work = Work(call)
+    if found := call.state.find(Operation, operation):
+        work.delete(found)
+    return work.change()
+
+
+def forsake(call: Call, operation: Ref, why: str) -> tuple[Change, list[Ended]]:
+    """The operation of a VM on its way, of which somebody who knows says that it has failed, whatever else it waits for. What it failed of before
+    stays the reason."""
+    work = Work(call)
+    found = call.state.find(Operation, operation)
+    vm = call.state.find(VM, found.objects[0]) if found and found.objects else None
+    ended = _fail(work, msgspec.structs.replace(found, back=()), migrate_failed(vm, found, why)) if found and vm else []
+    settle(work)
+    return work.change(), ended
+
+
+def set_out(call: Call, operation: Ref, way: str) -> Change | None:
+    """Another pool awaits the guest of the VM there: the next phase. None where the operation has been given up."""
+    work = Work(call)
+    found = call.state.find(Operation, operation)
+    if found is None:
+        return None
+    _enter(work, found, found.then[0], found.then[1:])
+    work.update(work.state.get(VM, found.objects[0]), way=way)
+    settle(work)
+    return work.change()
 
 
 def _note_pifs(work: Work, host: Ref, revision: int, down: Mapping[Ref, str]) -> None:
@@ -156,9 +202,10 @@ def _advance(work: Work, operation: Operation, hosts: Iterable[Ref]) -> list[End
 
 def _fail(work: Work, operation: Operation, failure: Failure) -> list[Ended]:
     """Take everything back, by the phases that lead there."""
+    first = Failure(*operation.failure) if operation.failure else failure
     if not operation.back:
-        return _end(work, operation, failure)
-    return _enter(work, work.update(operation, failure=tuple(failure.description)), operation.back[0], operation.back[1:])
+        return _end(work, operation, first)
+    return _enter(work, work.update(operation, failure=tuple(first.description)), operation.back[0], operation.back[1:])
 
 
 def _enter(work: Work, operation: Operation, phase: Phase, then: tuple[Phase, ...]) -> list[Ended]:
@@ -166,6 +213,7 @@ def _enter(work: Work, operation: Operation, phase: Phase, then: tuple[Phase, ..
     if task := work.state.find(Task, operation.task):
         work.update(task, allowed_operations=("destroy",))
     dead = tuple(host for host in phase.waiting if not is_live(work.state, work.state.get(Host, host)))
+    answered = [Ended(operation.ref, None)] if phase.answers else []
     entered = work.update(
         operation,
         waiting=phase.waiting,
@@ -179,7 +227,7 @@ def _enter(work: Work, operation: Operation, phase: Phase, then: tuple[Phase, ..
     )
     if dead and phase.mercy == "undo":
         return _fail(work, entered, Failure("CANNOT_CONTACT_HOST", dead[0]))
-    return _advance(work, entered, dead) if dead and phase.mercy == "skip" else []
+    return [*answered, *(_advance(work, entered, dead) if dead and phase.mercy == "skip" else ())]
 
 
 def _end(work: Work, operation: Operation, failure: Failure | None) -> list[Ended]:
@@ -227,10 +275,14 @@ def timeout_failure(call: Call, operation: Operation) -> Failure:
     state = call.state
     if silent := next((host for host in operation.waiting if not is_live(state, state.get(Host, host))), None):
         return Failure("CANNOT_CONTACT_HOST", silent)
-    if vm := next((vm for ref in operation.objects if (vm := state.find(VM, ref)) and vm.peer != NULL), None):
-        return Failure("VM_MIGRATE_FAILED", vm.ref, vm.resident_on, vm.scheduled_to_be_resident_on, "not in time")
+    if vm := next((vm for ref in operation.objects if (vm := state.find(VM, ref)) and (vm.peer != NULL or vm.crossing or operation.abroad)), None):
+        return migrate_failed(vm, operation, "not in time")
     vif = next((ref for ref in operation.objects if state.find(VIF, ref) is not None), None)
     if vif is None or any(state.find(PIF, ref) is not None for ref in operation.objects):
         return Failure("CANNOT_CONTACT_HOST", *operation.waiting[:1])
     code = "DEVICE_DETACH_TIMEOUT" if operation.verb == "VIF.unplug" else "DEVICE_ATTACH_TIMEOUT"
     return Failure(code, "VIF", vif)
+
+
+def migrate_failed(vm: VM, operation: Operation, why: str) -> Failure:
+    return Failure("VM_MIGRATE_FAILED", vm.ref, vm.resident_on, operation.abroad.get("host", vm.scheduled_to_be_resident_on), why)

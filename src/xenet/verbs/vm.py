@@ -5,6 +5,7 @@ from typing import Annotated, Any
 
 from xenet.model.change import Draft
 from xenet.model.errors import Failure, not_allowed
+from xenet.model.hidden import Operation
 from xenet.model.host import Host
 from xenet.model.network import Network
 from xenet.model.pool import Pool
@@ -12,13 +13,14 @@ from xenet.model.state import PoolState
 from xenet.model.task import EPOCH
 from xenet.model.types import NULL, HostRef, OfRecord, Record, Ref, StrSet, VMRef
 from xenet.model.vif import VIF
-from xenet.model.vm import VM, VMGuestMetrics, VMMetrics
+from xenet.model.vm import COMES, VM, VMGuestMetrics, VMMetrics
 from xenet.verbs.allowed import check_free, check_vm
 from xenet.verbs.attach import bring_up, check_live, check_networks, is_live, sees, vm_networks
 from xenet.verbs.boot import check_boot, is_qemu
 from xenet.verbs.call import Call, Further, Outcome, Work
 from xenet.verbs.generic import construct
 from xenet.verbs.registry import message
+from xenet.verbs.report import forsake
 from xenet.verbs.stack import port_mtu
 from xenet.verbs.vif import set_attached
 
@@ -134,7 +136,7 @@ def _boot(call: Call, vm: VM, host: Ref, operation: str) -> Outcome:
     def done(draft: Draft) -> None:
         draft.update(vm, power_state="Running", resident_on=host, scheduled_to_be_resident_on=NULL)
         set_attached(draft, vifs, True)
-        _note_start(draft, vm, call)
+        note_start(draft, vm, call)
 
     return work.await_host(host, _locked(vm, operation, vifs, "attach"), done)
 
@@ -152,7 +154,7 @@ def take_domid(work: Work) -> int:
     return pool.next_domid
 
 
-def _note_start(draft: Draft, vm: VM, call: Call) -> None:
+def note_start(draft: Draft, vm: VM, call: Call) -> None:
     metrics = draft.state.find(VMMetrics, vm.metrics)
     if metrics is not None:
         draft.update(metrics, start_time=call.now, last_updated=call.now, VCPUs_number=vm.VCPUs_at_startup, memory_actual=vm.memory_dynamic_max)
@@ -206,10 +208,15 @@ def _halt(call: Call, self: Ref, operation: str) -> Outcome:
 @message("VM")
 def power_state_reset(call: Call, vm: VMRef) -> Outcome:
     """Say that a VM is halted whose host has gone for good, so that it can be started on another; nothing is asked of any host. Should the host
-    come back, it ends what it still has of the VM. Raises CANNOT_RESET_CONTROL_DOMAIN [vm], DOMAIN_EXISTS [vm, domid] while the host lives."""
+    come back, it ends what it still has of the VM. One that was coming from another pool to that host is gone, and goes on there. Raises
+    CANNOT_RESET_CONTROL_DOMAIN [vm], DOMAIN_EXISTS [vm, domid] while the host lives."""
     record = call.state.get(VM, vm)
     if record.is_control_domain:
         raise Failure("CANNOT_RESET_CONTROL_DOMAIN", vm)
+    if record.crossing in COMES and not is_live(call.state, call.state.get(Host, record.running_on)):
+        operation = next(iter(call.state.where(Operation, "objects", vm)))
+        change, ended = forsake(call, operation.ref, "its host is gone")
+        return Outcome(change, ended=tuple(ended))
     vifs = call.state.where(VIF, "VM", vm)
     for held in (record, *vifs):
         check_free(held)

@@ -46,8 +46,10 @@ def migrate_abroad(ctx: Context, vm: Row, values: Values) -> None:
         vif_map = {ctx.ref("VIF", uuid): network for uuid, network in networks.items()}
         options = {name: str(values[name]).lower() for name in ("force", "copy", "compress") if values[name] != ""}
         run_task(ctx, "VM.migrate_send", vm.ref, dest, values["live"], {}, vif_map, options)
-        what = "a copy is" if values["copy"] else "is"
-        ctx.out.message(f"{vm.record['name_label']}: {what} in the other pool, for {client.call('host.get_name_label', host)}")
+        name = client.call("host.get_name_label", host)
+        runs = vm.record["power_state"] == "Running"
+        what = f"runs in the other pool, on {name}" if runs else f"{'a copy is' if values['copy'] else 'is'} in the other pool, for {name}"
+        ctx.out.message(f"{vm.record['name_label']}: {what}")
 
 
 def _refused(failure: Failure, call: Call | None = None) -> Reported:

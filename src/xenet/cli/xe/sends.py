@@ -262,7 +262,7 @@ _VMS = (
     ),
     Command(
         "vm-migrate",
-        "Move a running VM to another host of the pool, or a halted one to another pool (remote-master=, vif:<VIF uuid>=<network uuid there>).",
+        "Move a running VM to another host of the pool, or a VM to another pool (remote-master=, vif:<VIF uuid>=<network uuid there>).",
         (
             Arg("host", "host", ""),
             Arg("host-uuid", "host", ""),
