@@ -13,6 +13,8 @@ import pytest
 
 from tools.stock_kernel import CACHE, StockError, kernel_image, unpacked
 
+ARGS = "console=ttyS0 quiet no_timer_check panic=-1"
+"""Of its kernel. On a busy machine its first timer interrupts come so late that the kernel would take the timer for broken, and stop."""
 ECHO = 4000
 MEMORY = 96 << 20
 BOOTS_WITHIN = 240.0

@@ -11,7 +11,7 @@ from typing import Any
 
 from tests.e2e.world import VM_RECORD, Pool, links, until
 from tests.e2e.yard import HOSTS, Yard, answers
-from tests.tiny import BOOTS_WITHIN, MEMORY, tiny
+from tests.tiny import ARGS, BOOTS_WITHIN, MEMORY, tiny
 from xenet.guests import held
 from xenet.guests.machine import CONSOLE
 from xenet.guests.qemu import LOCK
@@ -25,7 +25,7 @@ def record(name: str, args: str = f"ip={ADDRESS}/24", **other_config: str) -> di
     """As VM.create takes it."""
     made = tiny()
     memory = dict.fromkeys(("memory_static_max", "memory_dynamic_max", "memory_dynamic_min", "memory_static_min"), str(MEMORY))
-    boot = {"PV_kernel": str(made.kernel), "PV_ramdisk": str(made.ramdisk), "PV_args": f"console=ttyS0 quiet {args}"}
+    boot = {"PV_kernel": str(made.kernel), "PV_ramdisk": str(made.ramdisk), "PV_args": f"{ARGS} {args}"}
     return {**VM_RECORD, **memory, **boot, "name_label": name, "other_config": {"xenet-guest": "qemu", **other_config}}
 
 

@@ -13,7 +13,7 @@ import pytest
 
 from tests.e2e.world import until
 from tests.netns import Namespace, namespaces, ping
-from tests.tiny import BOOTS_WITHIN, ECHO, MEMORY, tiny
+from tests.tiny import ARGS, BOOTS_WITHIN, ECHO, MEMORY, tiny
 from xenet.guests import held
 from xenet.guests.base import GuestError
 from xenet.guests.machine import CONSOLE
@@ -31,7 +31,7 @@ def nic(index: int, domid: int = 1) -> NICView:
 
 def guest(*nics: NICView, args: str = "") -> GuestView:
     made = tiny()
-    boot = BootView(str(made.kernel), str(made.ramdisk), f"console=ttyS0 quiet ip={ADDRESS}/24 {args}", MEMORY, 1)
+    boot = BootView(str(made.kernel), str(made.ramdisk), f"{ARGS} ip={ADDRESS}/24 {args}", MEMORY, 1)
     return GuestView(VM, 1, "tiny, the first", "qemu", boot, nics)
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from tests.e2e.world import until
 from tests.lab.test_lab_pool import _client, _lab, _processes_of
-from tests.tiny import BOOTS_WITHIN, MEMORY, tiny
+from tests.tiny import ARGS, BOOTS_WITHIN, MEMORY, tiny
 from xenet.lab.boot import Boot
 from xenet.lab.topology import MIB, read_lab
 
@@ -61,7 +61,7 @@ def test_without_qemu_it_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 @pytest.mark.kernel
 def test_it_is_there_and_moves_and_goes(tmp_path: Path) -> None:
     made, labs = tiny(), tmp_path / "labs"
-    boot = f"guest: qemu, kernel: {made.kernel}, ramdisk: {made.ramdisk}, args: console=ttyS0 quiet ip={ADDRESS}, memory: {MEMORY // MIB}"
+    boot = f"guest: qemu, kernel: {made.kernel}, ramdisk: {made.ramdisk}, args: {ARGS} ip={ADDRESS}, memory: {MEMORY // MIB}"
     _lab(labs, "up", str(topology(tmp_path, boot)))
     try:
         until(lambda: reaches(labs), BOOTS_WITHIN)
