@@ -96,7 +96,7 @@ def test_what_the_other_host_cannot_start_stays(site: Border) -> None:
     finally:
         here.api.VM.set_PV_kernel(site.vm, kernel)
     assert ended["status"] == "failure"
-    assert ended["error_info"] == ["INTERNAL_ERROR", "the kernel /nowhere is not there, or cannot be read"]
+    assert ended["error_info"] == ["VALUE_NOT_SUPPORTED", "PV_kernel", "/nowhere", "not there on the VM's host, or not to be read"]
     until(site.settled)
     assert site.where() == source
     assert site.pools[target].api.VM.get_all() == []
