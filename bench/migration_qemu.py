@@ -14,9 +14,8 @@ import msgspec
 import pytest
 
 from bench.harness import Row, at_most, median, percentile
-from tests.e2e.machine import Machine, echoes
+from tests.e2e.machine import echoes, running_machine
 from tests.e2e.world import until
-from tests.e2e.yard import yard
 from tests.tiny import tiny
 from xenet.cli.xe.tasks import members
 
@@ -37,12 +36,10 @@ class Move(msgspec.Struct, frozen=True):
 
 
 def moves(datapath: str) -> Iterator[Move]:
-    with tempfile.TemporaryDirectory() as folder, yard(Path(folder), datapath) as site:
-        machine = Machine(site)
-        machine.start("host1")
+    with tempfile.TemporaryDirectory() as folder, running_machine(Path(folder), datapath) as machine:
         until(machine.answers)
         for number in range(MOVES + 1):
-            with echoes(site.router, RATE) as stream:
+            with echoes(machine.site.router, RATE) as stream:
                 said = members(machine.move(machine.elsewhere()))
             until(machine.settled)
             if number:  # the first one warms up

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.e2e.world import VM_RECORD, Pool, links, until
-from tests.e2e.yard import HOSTS, Yard, answers
+from tests.e2e.yard import HOSTS, Yard, answers, yard
 from tests.tiny import ARGS, BOOTS_WITHIN, MEMORY, tiny
 from xenet.guests import held
 from xenet.guests.machine import CONSOLE
@@ -96,6 +96,16 @@ class Machine:
         """Whether it answers the router and the other VMs, on either host."""
         places = (self.site.router, *self.site.others.values())
         return all(answers(place, ADDRESS) for place in places)
+
+
+@contextmanager
+def running_machine(folder: Path, datapath: str = "bridge") -> Iterator[Machine]:
+    """One that has booted on host1 of a yard of its own. Skips the test where there is no QEMU or no kernel for it."""
+    tiny()
+    with yard(folder, datapath) as site:
+        made = Machine(site)
+        made.start("host1")
+        yield made
 
 
 def console(pool: Pool, host: str, uuid: str) -> str:

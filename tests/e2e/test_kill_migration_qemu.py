@@ -19,11 +19,11 @@ from pathlib import Path
 import pytest
 import XenAPI
 
-from tests.e2e.machine import ADDRESS, Machine
+from tests.e2e.machine import ADDRESS, Machine, running_machine
 from tests.e2e.test_kill import moments, restart, struck
 from tests.e2e.world import PASSWORD, until
-from tests.e2e.yard import HOSTS, yard
-from tests.tiny import BOOTS_WITHIN, ECHO, tiny
+from tests.e2e.yard import HOSTS
+from tests.tiny import BOOTS_WITHIN, ECHO
 from xenet.guests.qemu import SENT
 
 pytestmark = pytest.mark.kernel
@@ -36,10 +36,7 @@ LONG = bool(os.environ.get("XENET_LONG"))
 
 @pytest.fixture(scope="module")
 def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
-    tiny()
-    with yard(tmp_path_factory.mktemp("pool")) as site:
-        made = Machine(site)
-        made.start("host1")
+    with running_machine(tmp_path_factory.mktemp("pool")) as made:
         yield made
 
 

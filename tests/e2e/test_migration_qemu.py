@@ -7,10 +7,9 @@ from contextlib import closing
 import pytest
 import XenAPI
 
-from tests.e2e.machine import ADDRESS, Machine, echoes, record
+from tests.e2e.machine import ADDRESS, Machine, echoes, record, running_machine
 from tests.e2e.world import until
-from tests.e2e.yard import yard
-from tests.tiny import ECHO, tiny
+from tests.tiny import ECHO
 from xenet.cli.xe.tasks import members
 
 pytestmark = pytest.mark.kernel
@@ -20,10 +19,7 @@ SLACK_MS = 3000
 
 @pytest.fixture(scope="module")
 def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
-    tiny()
-    with yard(tmp_path_factory.mktemp("pool")) as site:
-        made = Machine(site)
-        made.start("host1")
+    with running_machine(tmp_path_factory.mktemp("pool")) as made:
         yield made
 
 
