@@ -4,9 +4,9 @@ from datetime import timedelta
 
 from xenet.cli.xenet import main
 from xenet.server import core
-from xenet.verbs import call, report
+from xenet.verbs import call, operation
 
 if __name__ == "__main__":
-    for module in (call, core, report):
+    for module in (call, core, operation):
         module.PATIENCE = timedelta(seconds=6)  # type: ignore[attr-defined]
     main()

@@ -17,7 +17,7 @@ from xenet.model.vif import VIF
 from xenet.model.vm import VM
 from xenet.plan.compile import compile_guest, compile_switch
 from xenet.verbs.call import Ended, Errand
-from xenet.verbs.report import arrived_abroad, forget, forsake, set_out
+from xenet.verbs.operation import arrived_abroad, forget, forsake, set_out
 
 MEMORY = dict.fromkeys(("memory_static_max", "memory_dynamic_max", "memory_dynamic_min", "memory_static_min"), 64 << 20)
 QEMU = {"PV_kernel": "/boot/vmlinuz", "other_config": {"xenet-guest": "qemu"}, **MEMORY}

@@ -10,7 +10,7 @@ from xenet.model.hidden import Operation
 from xenet.model.types import Ref
 from xenet.model.vm import VM
 from xenet.verbs.call import PATIENCE
-from xenet.verbs.report import timeout_failure
+from xenet.verbs.operation import timeout_failure
 
 
 @pytest.fixture

@@ -12,7 +12,8 @@ from xenet.model.types import Ref
 from xenet.model.vif import VIF
 from xenet.model.vm import VM
 from xenet.verbs.call import PATIENCE
-from xenet.verbs.report import News, take_report, timeout_failure
+from xenet.verbs.operation import timeout_failure
+from xenet.verbs.report import News, take_report
 
 
 @pytest.fixture

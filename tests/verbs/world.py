@@ -14,7 +14,8 @@ from xenet.model.types import NULL, PREFIX, Record, Ref
 from xenet.verbs.call import Call, Ended, Entropy, Outcome
 from xenet.verbs.catalogue import MESSAGES
 from xenet.verbs.host import gone, hello
-from xenet.verbs.report import News, give_up, take_report
+from xenet.verbs.operation import give_up
+from xenet.verbs.report import News, take_report
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 ABSENT = Ref(f"{PREFIX}absent")

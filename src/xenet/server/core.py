@@ -19,8 +19,9 @@ from xenet.store.base import Store
 from xenet.verbs.attach import check_live, host_of
 from xenet.verbs.call import PATIENCE, Call, Ended, Entropy, Errand, Outcome, Question, Work, new_task
 from xenet.verbs.host import all_gone
+from xenet.verbs.operation import fulfil, give_up, timeout_failure
 from xenet.verbs.registry import Message
-from xenet.verbs.report import News, fulfil, give_up, take_report, timeout_failure
+from xenet.verbs.report import News, take_report
 from xenet.verbs.subject import ensure_roles
 from xenet.verbs.task import sweep
 from xenet.wire import xmlrpc

@@ -13,7 +13,7 @@ from xenet.model.types import Ref
 from xenet.server.abroad import tell_abroad
 from xenet.verbs.call import Destination, Errand, Outcome
 from xenet.verbs.cross_in import ASK, CALL_OFF, GONE, LET_GO, RUNS
-from xenet.verbs.report import arrived_abroad, forget, forsake, give_up, set_out
+from xenet.verbs.operation import arrived_abroad, forget, forsake, give_up, set_out
 
 if TYPE_CHECKING:
     from xenet.server.core import Core

@@ -24,8 +24,8 @@ from xenet.verbs.attach import bring_up, check_live
 from xenet.verbs.boot import COPIED, check_boot, is_qemu
 from xenet.verbs.call import Call, Further, Outcome, Work
 from xenet.verbs.migrate_in import NetworkMap, let_go, take_in
+from xenet.verbs.operation import give_up
 from xenet.verbs.registry import message
-from xenet.verbs.report import give_up
 from xenet.verbs.stack import check_passes
 from xenet.verbs.vif import set_attached
 from xenet.verbs.vm import note_start, take_domid

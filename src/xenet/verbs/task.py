@@ -7,8 +7,8 @@ from xenet.model.hidden import Operation
 from xenet.model.task import Task, TaskStatus
 from xenet.model.types import StrSet, TaskRef
 from xenet.verbs.call import Call, Outcome, Work, new_task
+from xenet.verbs.operation import give_up
 from xenet.verbs.registry import message
-from xenet.verbs.report import give_up
 
 KEPT = timedelta(minutes=65)
 """For how long a task that has ended is there to be read, as in XenServer."""

@@ -19,8 +19,8 @@ from xenet.verbs.attach import bring_up, check_live, check_networks, is_live, se
 from xenet.verbs.boot import check_boot, is_qemu
 from xenet.verbs.call import Call, Further, Outcome, Work
 from xenet.verbs.generic import construct
+from xenet.verbs.operation import forsake
 from xenet.verbs.registry import message
-from xenet.verbs.report import forsake
 from xenet.verbs.stack import port_mtu
 from xenet.verbs.vif import set_attached
 

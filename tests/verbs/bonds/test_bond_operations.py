@@ -11,7 +11,7 @@ from xenet.model.pif import PIF
 from xenet.model.types import NULL, Ref
 from xenet.model.vif import VIF
 from xenet.model.vm import VM
-from xenet.verbs.report import timeout_failure
+from xenet.verbs.operation import timeout_failure
 
 
 def busy(world: World, host: Ref, eth: list[Ref]) -> None:
