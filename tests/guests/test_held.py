@@ -92,6 +92,18 @@ def test_what_forks_on_its_way_out_is_ended_too(tmp_path: Path) -> None:
     parent.wait()
 
 
+def test_a_look_that_missed_a_child_is_not_the_last_one() -> None:
+    """The list of all processes was made before the parent forked, and its own entry read after it had ended."""
+    child = subprocess.Popen(["sleep", "60"])
+    looks = iter([[], [child.pid], [child.pid]])
+    try:
+        held.end(lambda: next(looks, []), grace_s=5)
+        assert not Path(f"/proc/{child.pid}").exists()
+    finally:
+        child.kill()
+        child.wait()
+
+
 def _cmdline(process: Path) -> bytes:
     try:
         return (process / "cmdline").read_bytes()

@@ -104,11 +104,12 @@ def _read(path: Path) -> str:
 def end(find: Callable[[], Iterable[int]], grace_s: float = 1.0) -> None:
     """End the processes that `find` names: SIGTERM, after `grace_s` seconds SIGKILL; returns when it names none any more.
 
-    `find` is asked again after every signal, since processes fork; what it names is pinned (pidfd_open(2)) and asked
-    for once more before it is signalled, so that no other process with the same number is ever hit.
+    `find` is asked again after every signal, since processes fork; and once more when it names none, since it may have looked
+    for the children first and for the parent last, which forked and ended in between. What it names is pinned
+    (pidfd_open(2)) and asked for once more before it is signalled, so that no other process with the same number is ever hit.
     """
     deadline = time.monotonic() + grace_s
-    while pids := set(find()):
+    while pids := set(find()) or set(find()):
         pinned = _pinned(pids)
         try:
             still = set(find())
