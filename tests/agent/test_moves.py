@@ -14,7 +14,7 @@ from xenet.model.hidden import Operation
 from xenet.model.network import Network
 from xenet.model.types import Ref
 from xenet.model.vm import VM
-from xenet.plan.compile import compile_switch
+from xenet.plan.compile import compile_guest, compile_switch
 from xenet.plan.view import HostView
 
 
@@ -32,9 +32,9 @@ class Host:
     """One of the two, as its agent follows the pool."""
 
     def __init__(self, ref: Ref) -> None:
-        self.replica, self.datapath = Replica(), FakeDatapath()
+        self.replica, self.datapath, self.guests = Replica(), FakeDatapath(), FakeGuests()
         self.replica.host = ref
-        self.moves = Moves(self.replica, FakeGuests(), self.datapath, lambda port: [])
+        self.moves = Moves(self.replica, self.guests, self.datapath, lambda port: [])
 
     def follow(self, world: World) -> None:
         self.replica.state = world.state
@@ -83,6 +83,39 @@ def test_who_gives_it_back_forgets_it_as_well() -> None:
     assert world.get(VM, vm).running_on == source.replica.host
     target.follow(world)
     assert target.datapath.unlearned == [device]
+
+
+def test_a_virtual_machine_is_forgotten_when_its_memory_is_over_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The pool has it on the other host as soon as it is sent; until it stands still it is here, and so are the frames to it."""
+    monkeypatch.setattr(moves, "NOTED", 0.01)
+    world = World()
+    source, target = (Host(world.host(name, "eth0", guests="namespace", boot="the same machine")) for name in ("a", "b"))
+    vm = world.vm(PV_kernel="/boot/vmlinuz", other_config={"xenet-guest": "qemu"}, memory_static_max=96 << 20)
+    world.vif(vm, world.external(0))
+    world.call("VM.start_on", vm, source.replica.host, False, False)
+    uuid, device = world.get(VM, vm).uuid, f"tap{world.get(VM, vm).domid}.0"
+
+    def goes(stage: str) -> list[str]:
+        source.guests.become(uuid, stage=stage)
+        source.moves.see_off()
+        return source.datapath.unlearned
+
+    async def go() -> None:
+        guest = compile_guest(world.state, source.replica.host, uuid)
+        assert guest
+        source.guests.start(guest)
+        operation = world.start("VM.pool_migrate", vm, target.replica.host, {}).operation
+        assert operation
+        while world.get(VM, vm).running_on != target.replica.host:
+            for host in (source, target):
+                host.follow(world)
+            world.report(world.get(Operation, operation).waiting[0])
+        source.follow(world)
+        assert goes("runs") == [], "it is still to be sent"
+        assert goes("going") == [], "its memory is on the way"
+        assert goes("gone") == [device]
+
+    asyncio.run(go())
 
 
 def test_a_host_is_ready_for_a_virtual_machine_when_the_kernel_has_noted_its_tap(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -154,16 +154,23 @@ class Moves:
         self.changed()
 
     def see_off(self) -> None:
-        """Who has gone to another host: what the switch here knows of its MAC is no longer so. A namespace has gone when nobody is at its end of
-        the port any more; until then a frame that went everywhere could reach it by both hosts."""
+        """Who has gone to another host: what the switch here knows of its MAC is no longer so."""
         for device, port in list(self.leaving.items()):
-            if port.kind == "namespace" and self._datapath.has_carrier(port):
+            if self._is_still_here(port):
                 continue
             del self.leaving[device]
             try:
                 self._datapath.unlearn(port)
             except OSError as error:  # it hears of the new place as all others do
                 log.debug("%s: %s", device, error)
+
+    def _is_still_here(self, port: PortView) -> bool:
+        """A namespace, until nobody is at its end of the port any more: a frame that went everywhere could reach it by both hosts. A QEMU, as long
+        as it can be called back: until then it has what was sent to it, by this host alone."""
+        if port.kind == "namespace":
+            return self._datapath.has_carrier(port)
+        guest = self._guests.observe().get(port.vm)
+        return guest is not None and guest.stage in ("runs", "going", "halts")
 
     def _is_elsewhere(self, port: PortView) -> bool:
         vm = self._replica.state.find(VM, ref_of(port.vm))
