@@ -9,8 +9,10 @@ whole `xe` command does.
 """
 
 import json
+import re
 import select
 import socket
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from types import TracebackType
 from typing import Any, Self
@@ -23,6 +25,12 @@ CALL_TIMEOUT = 600.0
 """Seconds to wait for an answer: a reconfigured management interface may take 300 (XenServer's own limit)."""
 ORIGINATOR = "xenet"
 _PORTS = {"http": 80, "https": 443}
+_REFERENCE = re.compile(r"OpaqueRef:[0-9A-Za-z-]+")
+_NULL = "OpaqueRef:NULL"
+_LIKELY = ("VM", "host", "PIF", "VIF", "network", "Bond", "VLAN", "tunnel", "pool", "task")
+"""The classes of which a reference may be that comes without one, those first that errors speak of most."""
+_NOT_OF_IT = ("HANDLE_INVALID", "MESSAGE_METHOD_UNKNOWN")
+"""What a reference is answered with that is none of the class, or where the server shows no objects of the class."""
 
 
 class Unreachable(ConnectionError):
@@ -267,3 +275,33 @@ def _parse(address: str) -> tuple[str, str, int]:
     if not colon or authority.endswith("]"):
         return scheme, authority, _PORTS[scheme]
     return scheme, host, int(port)
+
+
+# --- references, for people -------------------------------------------------------------------------
+
+
+def named(text: str, call: Callable[..., Any], cls: str = "") -> str:
+    """The text with each reference in it as `uuid (name)`, as XenServer's xe shows them; `call` asks for their records in a session.
+
+    `cls` is the class that a text which is nothing but a reference should be of; it is asked first. What cannot be found out, such as
+    the name of an object that is gone, stays as it is.
+    """
+    first = (cls,) if cls and _REFERENCE.fullmatch(text) else ()
+    return _REFERENCE.sub(lambda found: _named(found[0], call, dict.fromkeys((*first, *_LIKELY))), text)
+
+
+def _named(ref: str, call: Callable[..., Any], classes: Iterable[str]) -> str:
+    if ref == _NULL:
+        return ref
+    for cls in classes:
+        try:
+            record = call(f"{cls}.get_record", ref)
+        except Unreachable:
+            break
+        except Failure as failure:
+            if failure.code in _NOT_OF_IT:
+                continue
+            break
+        name = record.get("name_label") or record.get("device")
+        return f"{record['uuid']} ({name})" if name else str(record["uuid"])
+    return ref

@@ -82,8 +82,17 @@ def test_a_host_that_cannot_answer_is_named_and_the_others_are_heard(server: Ser
     server.results[f"host.get_{command} OpaqueRef:2"] = [{"host": "host2", **STEP, **DRIFT}]
     done = server(command)
     assert done.exit_code == 1
-    assert done.stderr == f"xenet: host1: its agent is not there to answer ({failure.code} OpaqueRef:1)\n"
+    assert done.stderr == f"xenet: host1: its agent is not there to answer ({failure.code})\n"
     assert said in done.stdout
+
+
+def test_a_refusal_names_what_it_is_about(server: Server) -> None:
+    server.results["pool.get_violations"] = Failure("HOST_DISABLED", "OpaqueRef:2")
+    server.results["VM.get_record"] = Failure("HANDLE_INVALID", "VM", "OpaqueRef:2")
+    server.results["host.get_record OpaqueRef:2"] = {"uuid": "u2", **HOSTS["OpaqueRef:2"]}
+    done = server("check")
+    assert (done.exit_code, done.stderr) == (1, "xenet: HOST_DISABLED u2 (host2)\n")
+    assert server.recorder.calls[-1][0] == "session.logout"
 
 
 def test_drift_is_a_table(server: Server) -> None:

@@ -3,6 +3,7 @@
 import os
 import sys
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     from xenet.client import Client
 
 Row = dict[str, str]
+Connect = Callable[[], AbstractContextManager["Client"]]
 DRIFT_COLUMNS = ("host", "class", "name", "field", "wanted", "observed")
 """Of the table; uuids are in the JSON."""
 
@@ -39,13 +41,26 @@ def asking(command: Callable[..., Any]) -> Callable[..., Any]:
         if sum(given is not None for given in (name, socket, server, options.get("state"))) > 1:
             raise click.UsageError("--name, --socket, --server and --state exclude one another")
         try:
-            return command(*args, connect=lambda: _connect(name, socket, server), **options)
+            return command(*args, connect=lambda: _connected(name, socket, server), **options)
         except Failure as error:
             fail(" ".join(error.description))
         except (LabError, StoreError, Unreachable, ValueError) as error:
             fail(str(error))
 
     return run
+
+
+@contextmanager
+def _connected(name: str | None, socket: str | None, server: str | None) -> "Iterator[Client]":
+    """A session. A refusal is printed while it lasts, since the references in it are looked up."""
+    from xenet.client import named
+    from xenet.model.errors import Failure
+
+    with _connect(name, socket, server) as client:
+        try:
+            yield client
+        except Failure as error:
+            fail(named(" ".join(error.description), client.call))
 
 
 def _connect(name: str | None, socket: str | None, server: str | None) -> "Client":
@@ -78,7 +93,7 @@ def _ask_hosts(client: "Client", message: str, missing: list[str]) -> Iterator[R
         except Failure as error:
             if error.code not in ("HOST_OFFLINE", "CANNOT_CONTACT_HOST"):
                 raise
-            missing.append(f"{names[ref]}: its agent is not there to answer ({' '.join(error.description)})")
+            missing.append(f"{names[ref]}: its agent is not there to answer ({error.code})")
 
 
 def _say_missing(missing: Iterable[str]) -> None:
@@ -90,7 +105,7 @@ def _say_missing(missing: Iterable[str]) -> None:
 
 @click.command()
 @asking
-def plan(connect: Callable[[], "Client"]) -> None:
+def plan(connect: Connect) -> None:
     """Show what the hosts' agents would do now: each step as the equivalent command, its reason, and what it is for.
 
     An agent mends what it can at once, so what is left for long could not be done, and the plan says why. With
@@ -114,7 +129,7 @@ def plan(connect: Callable[[], "Client"]) -> None:
 @click.command()
 @click.option("--json", "as_json", is_flag=True, help="As JSON, with uuids.")
 @asking
-def drift(as_json: bool, connect: Callable[[], "Client"]) -> None:
+def drift(as_json: bool, connect: Connect) -> None:
     """Show where the hosts are not as the pool wants them, object by object. As wanted: no output (with --json an empty list).
 
     Example: xenet drift --json
@@ -145,7 +160,7 @@ def _show_drift(rows: Iterable[Row]) -> None:
 @click.command()
 @click.option("--state", type=click.Path(path_type=Path, file_okay=False, exists=True), help="Read the database of this `serve --state` instead.")
 @asking
-def check(state: Path | None, connect: Callable[[], "Client"]) -> None:
+def check(state: Path | None, connect: Connect) -> None:
     """Show every invariant that the pool's database breaks, each with a command that mends it, where there is a plain one.
     Exit status 1 when there are any.
 
@@ -153,14 +168,14 @@ def check(state: Path | None, connect: Callable[[], "Client"]) -> None:
 
     Example: xenet check --state /var/lib/xenet
     """
-    violations = _read_violations(state) if state else _ask_violations(connect())
+    violations = _read_violations(state) if state else _ask_violations(connect)
     for row in violations:
         click.echo(f"{row['text']}    # mend: {row['repair']}" if row["repair"] else row["text"])
     sys.exit(1 if violations else 0)
 
 
-def _ask_violations(client: "Client") -> list[Row]:
-    with client:
+def _ask_violations(connect: Connect) -> list[Row]:
+    with connect() as client:
         found: list[Row] = client.call("pool.get_violations")
         return found
 

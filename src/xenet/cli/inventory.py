@@ -2,14 +2,13 @@
 
 import json
 import os
-from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from xenet.cli.inspect import asking, fail
+from xenet.cli.inspect import Connect, asking, fail
 
 if TYPE_CHECKING:
     from xenet.client import Client
@@ -20,7 +19,7 @@ FORMAT = 1
 @click.command()
 @click.argument("file", type=click.Path(path_type=Path, dir_okay=False, writable=True))
 @asking
-def export(connect: Callable[[], "Client"], file: Path) -> None:
+def export(connect: Connect, file: Path) -> None:
     """Save a pool's inventory to FILE: networks, PIFs, VIFs, VMs and hosts, without passwords. The server, xenet or XenServer, is only read.
 
     Example: xenet export pool.json --server https://192.0.2.10

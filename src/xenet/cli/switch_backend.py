@@ -1,22 +1,17 @@
 """`xe-switch-network-backend`: XenServer's program by this name, for a host of a pool that runs."""
 
 import sys
-from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 import click
 
-from xenet.cli.inspect import asking, fail
-
-if TYPE_CHECKING:
-    from xenet.client import Client
+from xenet.cli.inspect import Connect, asking, fail
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
 @click.argument("backend", type=click.Choice(["bridge", "openvswitch", "vswitch"]))
 @click.option("--host", default="", help="Its name; none: the pool has one host alone.")
 @asking
-def switch(backend: str, host: str, connect: Callable[[], "Client"]) -> None:
+def switch(backend: str, host: str, connect: Connect) -> None:
     """Make a host's switches by the Linux bridge or by Open vSwitch, whether its VMs run or not. No restart is needed.
 
     Example: xe-switch-network-backend openvswitch --host host1

@@ -11,13 +11,14 @@ from pathlib import Path
 
 import msgspec
 
-from xenet.client import Client
+from xenet.client import Client, named
 from xenet.guests import held, namespace
 from xenet.lab import operate, pool, process, virtual
 from xenet.lab.build import build
 from xenet.lab.mixed import finish_frames
 from xenet.lab.run import LabError, Run, all_runs, base
 from xenet.lab.topology import Host, Lab
+from xenet.model.errors import Failure
 
 PASSWORD = "xenet"
 """Root's, unless the user gives another: it stands in the manual, since it guards nothing but namespaces."""
@@ -71,7 +72,10 @@ def up(run: Run, lab: Lab, options: Options, say: Say) -> str:
         for hosts in (lab.hosts[:1], lab.hosts[1:]):  # the first to come is the pool's coordinator, the same one each time
             bring_hosts(run, hosts, options, client)
         say("virtual machines")
-        pool.create_vms(client, lab)
+        try:
+            pool.create_vms(client, lab)
+        except Failure as failure:
+            raise LabError(named(" ".join(failure.description), client.call)) from failure
     operate.ensure_addresses(run, lab)
     run.ready.write_text(line + "\n")
     return line

@@ -176,6 +176,8 @@ CLASSES: Mapping[str, str] = {
     "vifs": "VIF",
     "vm": "VM",
     "host": "host",
+    "source": "host",
+    "destination": "host",
     "task": "task",
 }
 """The class behind a parameter's name."""

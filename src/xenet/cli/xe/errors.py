@@ -4,11 +4,10 @@ from collections.abc import Callable
 from typing import Any
 
 from xenet.cli.xe.error_texts import CLASSES, TEXTS
-from xenet.client import Unreachable
+from xenet.client import Unreachable, named
 from xenet.model.errors import Failure
 
 Call = Callable[..., Any]
-_REF = "OpaqueRef:"
 _PLURAL = ("pifs", "vifs")
 
 
@@ -17,7 +16,7 @@ def describe(failure: Failure, call: Call | None = None) -> str:
     if failure.code == "SESSION_AUTHENTICATION_FAILED":
         return "Authentication failed\n"
     if failure.code not in TEXTS:
-        return f"Error code: {failure.code}\nError parameters: {', '.join(failure.params)}\n"
+        return f"Error code: {failure.code}\nError parameters: {', '.join(_shown(value, '', call) for value in failure.params)}\n"
     text, spec = TEXTS[failure.code]
     names = spec.split()
     if names and names[-1] in _PLURAL:
@@ -48,12 +47,4 @@ def _class_of(name: str, failure: Failure) -> str:
 
 
 def _shown(value: str, cls: str, call: Call | None) -> str:
-    """A reference as `uuid (name)`, or as it is when that cannot be found out."""
-    if not (cls and call and value.startswith(_REF)):
-        return value
-    try:
-        record = call(f"{cls}.get_record", value)
-    except (Failure, Unreachable):
-        return value
-    name = record.get("name_label") or record.get("device")
-    return f"{record['uuid']} ({name})" if name else str(record["uuid"])
+    return named(value, call, cls) if call else value

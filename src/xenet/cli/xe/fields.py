@@ -20,6 +20,8 @@ OPERATIONS = "operations"
 """A map task -> operation of which only the operations are shown."""
 LOWER = "lower"
 """Shown in lower case."""
+NAMED = "named"
+"""Words for people in which references may stand: each is shown as `uuid (name)`."""
 COMMAS = "commas"
 """A set whose elements are joined by ", " instead of "; "."""
 

@@ -220,7 +220,7 @@ TASK = Table(
         ro("result"),
         ro("created"),
         ro("finished"),
-        ro("error_info"),
+        ro("error_info", flags="named"),
         ro("allowed_operations"),
         ro("current_operations"),
         mrw("other-config"),

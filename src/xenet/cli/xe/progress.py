@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Any, TextIO
 
 from xenet.cli.xe.context import NULL
-from xenet.model.errors import Failure
+from xenet.cli.xe.tasks import failure_of
 
 WAIT = 30.0
 """Seconds that one event.from may last; it is asked again without end."""
@@ -46,7 +46,7 @@ def _begun(call: Call, task: str, stderr: TextIO) -> str:
 def _followed(call: Call, task: str, stderr: TextIO) -> Any:
     record = _watched(call, task, stderr)
     if record["status"] != "success":
-        raise Failure(*(record["error_info"] or ("TASK_CANCELLED", task)))
+        raise failure_of(record, task)
     return result_of(record["result"])
 
 

@@ -8,7 +8,8 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from xenet.cli.xe.fields import COMMAS, EXPENSIVE, LOWER, OPERATIONS, Column, Table
+from xenet.cli.xe.fields import COMMAS, EXPENSIVE, LOWER, NAMED, OPERATIONS, Column, Table
+from xenet.client import named
 from xenet.model.errors import Failure
 
 Call = Callable[..., Any]
@@ -135,6 +136,8 @@ def value_of(row: Row, column: Column, names: Names) -> Value:
             return INVALID
     if OPERATIONS in column.flags and isinstance(raw, Mapping):
         raw = list(raw.values())
+    if NAMED in column.flags and isinstance(raw, list):
+        raw = [named(word, names.call) for word in raw]
     return _value(raw, column, names)
 
 

@@ -2,6 +2,7 @@
 
 import re
 import time
+from collections.abc import Mapping
 from typing import Any
 
 from xenet.cli.xe.context import Context
@@ -22,8 +23,14 @@ def run_task(ctx: Context, message: str, *args: Any) -> str:
         record = _ended(ctx, task)
     ctx.call("task.destroy", task)
     if record["status"] != "success":
-        raise Failure(*record["error_info"])
+        raise failure_of(record, task)
     return str(record["result"])
+
+
+def failure_of(record: Mapping[str, Any], task: str) -> Failure:
+    """How a task failed; where that is the task itself, it is named here, since nobody can ask for it once it is destroyed."""
+    name = f"{record['uuid']} ({record['name_label']})"
+    return Failure(*(name if word == task else word for word in record["error_info"] or ("TASK_CANCELLED", task)))
 
 
 def _ended(ctx: Context, task: str) -> dict[str, Any]:
