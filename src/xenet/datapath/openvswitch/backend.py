@@ -169,7 +169,7 @@ class OpenVSwitchDatapath:
         """Now and then: ovs-vswitchd tells nobody when a link counts again."""
         self._tick.take()
         asked = {up.device: (name, up.bond) for name, switch in self._board.asked.items() if (up := switch.uplink) and up.bond}
-        found = {device: find_links(device, bond, self.place.control()) for device, (_, bond) in asked.items()}
+        found = {device: find_links(device, bond, self.place.control(), self._kernel.table) for device, (_, bond) in asked.items()}
         self._touched |= {asked[device][0] for device in found if found[device] != self._bonds.get(device)}
         self._bonds = found
         self._tick.set(BONDS_MS if asked else None)

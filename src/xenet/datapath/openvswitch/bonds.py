@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 
 from xenet.datapath.openvswitch.control import ask
+from xenet.datapath.table import Table
 from xenet.model.hidden import BondLinks
 from xenet.plan.view import BondView
 
@@ -11,8 +12,12 @@ _MEMBER = re.compile(r"^(?:member|slave) (\S+): (enabled|disabled)$", re.MULTILI
 _ACTIVE = re.compile(r"^(?:member|slave) (\S+): enabled\n\s+active (?:member|slave)$", re.MULTILINE)
 
 
-def find_links(device: str, asked: BondView, control: Path) -> BondLinks:
-    """None where nobody answers."""
+def find_links(device: str, asked: BondView, control: Path, table: Table) -> BondLinks:
+    """None where nobody answers. A single NIC is a plain port, of which ovs-vswitchd says nothing: its carrier tells."""
+    if len(asked.slaves) == 1:
+        nic = table.link(asked.slaves[0])
+        up = asked.slaves if nic and nic.up and nic.carrier else ()
+        return BondLinks(device, up, up)
     try:
         return parse_bond(device, asked, ask(control, "bond/show", device))
     except OSError:
