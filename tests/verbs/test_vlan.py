@@ -60,6 +60,11 @@ def test_a_vlan_is_a_pif_above_another(world, lower, network):
     assert world.get(Network, network).bridge == "xapi0"
 
 
+def test_it_is_reached_by_addresses_of_the_same_kind_as_the_pif_below(world, lower, network):
+    change(world, world.get(PIF, lower), primary_address_type="IPv6")
+    assert upper(world, world.call("VLAN.create", lower, 42, network)).primary_address_type == "IPv6"
+
+
 def test_its_switch_has_the_vlans_device_and_the_nics_mac(world, host, lower, network):
     world.call("VLAN.create", lower, 42, network)
     view = compile_switch(world.state, host, "xapi0")

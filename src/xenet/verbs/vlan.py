@@ -142,6 +142,7 @@ def add_records(work: Work, lower: PIF, tag: int, network: Network) -> PIF:
             VLAN=tag,
             metrics=lower.metrics,
             currently_attached=False,
+            primary_address_type=lower.primary_address_type,
             VLAN_master_of=VLANRef(vlan.ref),
             IPv6=("",),
         )
