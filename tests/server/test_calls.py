@@ -31,6 +31,9 @@ def test_who_calls_anything_fills_no_memory():
 
 def test_a_running_server_tells(capfd):
     with api_server("--store", "memory", "--log-calls") as server, server.client() as client:
+        for forged in ("VM.fly ok 1 ms\n2026-01-01 00:00:00,000 xenet.calls INFO local VM.forged", "x" * 10_000):
+            with pytest.raises(Failure, match="MESSAGE_METHOD_UNKNOWN"):
+                client.call(forged)
         for _ in range(2):
             with pytest.raises(Failure, match="MESSAGE_METHOD_UNKNOWN"):
                 client.call("VM.snapshot", "OpaqueRef:1", "name")
@@ -49,3 +52,6 @@ def test_a_running_server_tells(capfd):
     assert "VM.get_record HANDLE_INVALID" in said
     assert "session.login_with_password ok" in said
     assert "OpaqueRef:secret" not in said
+    assert "\\n2026-01-01 00:00:00,000" in said, "what a client sends makes no lines of its own"
+    assert "x" * 100 in said
+    assert "x" * 101 not in said

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from xenet.wire import jsonrpc
-from xenet.wire.text import Malformed
+from xenet.wire.text import MOST_PARTS, Malformed
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]))
 TREE = st.recursive(
@@ -111,6 +111,16 @@ def test_odd_text_is_left_to_its_field(body, param):
 def test_what_is_no_call_is_refused(body):
     with pytest.raises(Malformed):
         jsonrpc.decode_call(body)
+
+
+@pytest.mark.parametrize(("param", "parts"), [("1", 1), ("[]", 2), ("{}", 2), ('""', 1)])
+def test_a_call_has_parts_up_to_a_limit(param, parts):
+    text = '{{"id": 1, "method": "a", "params": [{}]}}'
+    around = 4  # of the two braces one counts, the bracket, two commas
+    most = (MOST_PARTS - around + 1) // parts
+    assert len(jsonrpc.decode_call(text.format(",".join([param] * most)).encode()).params) == most
+    with pytest.raises(Malformed, match="too many"):
+        jsonrpc.decode_call(text.format(",".join([param] * (most + 1))).encode())
 
 
 @given(st.binary(max_size=100))

@@ -69,4 +69,9 @@ async def logged(work: Awaitable[Any], method: str, origin: Origin) -> Any:
         ended = type(error).__name__
         raise
     finally:
-        log.info("%s %s %s %.1f ms", origin.address or "local", method, ended, (time.perf_counter() - began) * 1e3)
+        log.info("%s %s %s %.1f ms", origin.address or "local", _in_one_line(method), ended, (time.perf_counter() - began) * 1e3)
+
+
+def _in_one_line(method: str) -> str:
+    """The client may have sent any text: what is no name is quoted, and cut off."""
+    return method if _NAME.fullmatch(method) else ascii(method[:100])

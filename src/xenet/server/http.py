@@ -136,8 +136,9 @@ async def _answer(scope: MutableMapping[str, Any], receive: Receive, dispatch: D
     try:
         call = codec.decode(body)
     except Malformed as fault:
-        log.info("refused a body that is no call: %s", fault)
-        return Reply(500, b"text/html", _page("Internal Server Error", str(fault)))
+        why = str(fault)[:200]  # it may quote what was sent
+        log.info("refused a body that is no call: %s", why)
+        return Reply(500, b"text/html", _page("Internal Server Error", why))
     client = scope["client"]
     origin = Origin(scope.get("state", _NOT_LOCAL).get("local", False), client[0] if client else "")
     work = dispatch(call.method, call.params, origin)

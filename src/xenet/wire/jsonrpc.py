@@ -11,7 +11,7 @@ from typing import Any, Literal, NamedTuple, NoReturn
 
 import msgspec
 
-from xenet.wire.text import Malformed
+from xenet.wire.text import Malformed, refuse_many
 from xenet.wire.values import plain
 
 FAILURE_CODE = 1
@@ -39,6 +39,7 @@ _ENCODE = msgspec.json.Encoder().encode
 
 def decode_call(body: bytes) -> JSONCall:
     """The call that `body` holds. Raises Malformed for anything else, a batch or a notification among it."""
+    refuse_many(body, b"[{,")
     try:
         request = _DECODER.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:

@@ -1,4 +1,4 @@
-"""What both wires share: how a date is written, which characters no answer may hold, and the refusal of a body."""
+"""What both wires share: how a date is written, which characters no answer may hold, and when a body is refused."""
 
 import re
 from datetime import UTC, datetime
@@ -7,8 +7,19 @@ FORBIDDEN = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 """Characters that XML 1.0 cannot carry, not even escaped (section 2.2): controls, lone surrogates, U+FFFE and U+FFFF."""
 
 
+MOST_PARTS = 200_000
+"""Tags and attributes of an XML call, or brackets and commas of a JSON call. A body of 16 MiB could hold millions, and keep the server from
+everybody else for seconds; the largest calls of real clients have hundreds."""
+
+
 class Malformed(ValueError):
     """A body that is no call at all: the client gets HTTP 500, since there is nothing to answer in its own protocol."""
+
+
+def refuse_many(body: bytes, marks: bytes) -> None:
+    """Counts before anything is built of it. Raises Malformed if `body` has more of these bytes than MOST_PARTS, in texts or between them."""
+    if len(body) > MOST_PARTS and sum(body.count(mark) for mark in marks) > MOST_PARTS:
+        raise Malformed("too many values")
 
 
 def clean(text: str) -> str:

@@ -20,7 +20,7 @@ from datetime import datetime
 from typing import Any, NamedTuple
 from xml.etree.ElementTree import Element, ParseError, XMLParser
 
-from xenet.wire.text import Malformed, clean, format_datetime, parse_datetime
+from xenet.wire.text import Malformed, clean, format_datetime, parse_datetime, refuse_many
 
 MAX_DEPTH = 64
 """Arrays and structs within each other. The XenAPI needs five."""
@@ -59,6 +59,7 @@ class Fault(Exception):
 
 def decode_call(body: bytes) -> WireCall:
     """The call that `body` holds. Raises Malformed for anything but exactly one methodCall."""
+    refuse_many(body, b"<=")
     common = _COMMON.fullmatch(body)
     if common:
         return WireCall(common[1].decode(), _COMMON_TEXT.findall(common[2].decode()))
