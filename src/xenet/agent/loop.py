@@ -7,13 +7,14 @@ the server said last, and the loop tries to reach it again.
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from enum import Enum
 from pathlib import Path
 from typing import TypeAlias
 
 import msgspec
 
+from xenet.agent.account import Account
 from xenet.agent.door import Door
 from xenet.agent.failover import Announce, follow_links
 from xenet.agent.given import Given
@@ -98,12 +99,7 @@ class Loop:
         self.converged = asyncio.Event()
         """Set once the host was first made equal to the server's state."""
         self._channel: Channel[FromServer] | None = None
-        self._said = Report(-1)
-        """The facts, leases and failures that the server knows of."""
-        self._failed: set[str] = set()
-        """What failed in the last turn."""
-        self._logged: set[str] = set()
-        """What of it stands in the log."""
+        self._account = Account()
         self._timers: dict[Wake, asyncio.TimerHandle] = {}
 
     async def run(self) -> None:
@@ -228,7 +224,7 @@ class Loop:
         self.keeper.hear()
         self._channel = channel
         hello = self.hello(self.keeper.facts())
-        self._said = Report(-1, {}, hello.nics, {}, {}, bonds=(), bridges=(), claims={})
+        self._account.greeted(hello.nics)
         channel.send(hello)
 
     def _follow(self, message: Snapshot | Delta) -> bool:
@@ -273,13 +269,10 @@ class Loop:
 
     def _report(self, told: bool) -> None:
         """When the server asked, and when something else became of the host by itself."""
-        now, said = self._now(), self._said
-        self._log_failures(now.failures, told)
-        news = msgspec.structs.replace(now, revision=said.revision) != said
-        if self._channel and self.keeper.replica.told and (told or news):
-            known = {name: None for name in ("nics", "bonds", "bridges", "leases", "leases6", "claims") if getattr(now, name) == getattr(said, name)}
-            self._channel.send(msgspec.structs.replace(now, **known))
-            self._said = msgspec.structs.replace(now, heard=())
+        now = self._now()
+        self._account.log_failures(now.failures, () if told else self.keeper.failures)
+        if self._channel and self.keeper.replica.told and (told or self._account.has_news(now)):
+            self._channel.send(self._account.news(now))
             self.guard.reported()
             self.moves.told()
         if told:
@@ -297,16 +290,6 @@ class Loop:
         leases = (given.leases(), given.leases6())
         return Report(keeper.replica.state.revision, failures, keeper.facts(), *leases, pending, bonds, bridges, self.moves.heard, self._claims)
 
-    def _log_failures(self, failures: Mapping[str, str], told: bool) -> None:
-        """Each once. What fails as drift is mended must fail twice: of a device that somebody deletes the kernel first says that it is down,
-        so the first attempt may well meet nothing."""
-        for uuid in failures.keys() - self._logged:
-            if told or uuid in self._failed or uuid not in self.keeper.failures:
-                log.warning("%s: %s", uuid, failures[uuid])
-                self._logged.add(uuid)
-        self._logged &= failures.keys()
-        self._failed = set(failures)
-
     def _reap(self) -> None:
         try:
             left = self.keeper.datapath.reap()
@@ -322,8 +305,7 @@ class Loop:
         keeper.look_again()
         self._after(Wake.NEWS, 0)  # what that found amiss is mended next
         if self._channel and keeper.replica.told:
-            self._said = msgspec.structs.replace(self._now(), heard=())
-            self._channel.send(self._said)
+            self._channel.send(self._account.whole(self._now()))
 
     def _look_up(self, ask: Ask) -> list[dict[str, str]]:
         """The answer to a question; an empty one where the host has nothing by that name."""
