@@ -52,15 +52,15 @@ def test_a_question_is_answered(play: Play) -> None:
     play(script)
 
 
-def test_a_question_that_the_kernel_refuses_is_answered_too(play: Play, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_table_that_cannot_be_read_is_not_an_empty_one(play: Play, monkeypatch: pytest.MonkeyPatch) -> None:
     async def script(scene: Scene) -> None:
         def refuse(bridge: str) -> list[FDBEntry]:
-            raise OSError(19, "No such device")
+            raise OSError(11, "ovs-vswitchd does not answer")
 
         channel = await scene.settled()
         monkeypatch.setattr(scene.rig.datapath, "fdb", refuse)
         channel.send(Ask(1, "fdb", "br-red"))
-        assert await said(channel) == Answer(1, [])
+        assert await said(channel) == Answer(1, [], "the MAC table of br-red cannot be read: ovs-vswitchd does not answer")
 
     play(script)
 

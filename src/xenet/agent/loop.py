@@ -200,7 +200,7 @@ class Loop:
         self._report(any(told))
         for item in batch:
             if isinstance(item, Ask) and item.topic not in TOPICS and self._channel:
-                self._channel.send(Answer(item.id, self._look_up(item)))
+                self._channel.send(self._answer(item))
         if Wake.REAP in batch:
             self._reap()
 
@@ -307,15 +307,14 @@ class Loop:
         if self._channel and keeper.replica.told:
             self._channel.send(self._account.whole(self._now()))
 
-    def _look_up(self, ask: Ask) -> list[dict[str, str]]:
-        """The answer to a question; an empty one where the host has nothing by that name."""
+    def _answer(self, ask: Ask) -> Answer:
+        """To a question; an empty one where the host has nothing by that name."""
         if ask.topic == "facts":
             self._tell_facts()
         if ask.topic != "fdb":
-            return []
+            return Answer(ask.id, [])
         try:
             entries = self.keeper.datapath.fdb(ask.subject)
         except OSError as error:
-            log.info("no MAC table of %s: %s", ask.subject, error)
-            return []
-        return [{"mac": e.mac, "port": e.device, "age": f"{e.age:.2f}", "local": "true" if e.local else "false"} for e in entries]
+            return Answer(ask.id, [], f"the MAC table of {ask.subject} cannot be read: {error.strerror or error}")
+        return Answer(ask.id, [{"mac": e.mac, "port": e.device, "age": f"{e.age:.2f}", "local": "true" if e.local else "false"} for e in entries])

@@ -73,7 +73,7 @@ class Datapath(Protocol):
         """The addresses and the router that this switch has by routers' advertisements."""
 
     def fdb(self, bridge: str) -> list[FDBEntry]:
-        """The switch's MAC table."""
+        """The switch's MAC table; empty where there is no such switch. Raises OSError."""
 
     def speak(self, port: PortView, frames: Sequence[bytes]) -> None:
         """Send frames for the guest behind a port, to all that its switch leads to outside, with the VLAN's tag and by the bond's link that its

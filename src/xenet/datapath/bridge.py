@@ -121,7 +121,14 @@ class BridgeDatapath:
     def fdb(self, bridge: str) -> list[FDBEntry]:
         """Empty where there is no such switch with a part of ours. Raises NetlinkError."""
         link = self._kernel.table.link(bridge)
-        return dump_fdb(self._kernel.socket, self._kernel.table, link.index) if link and self._kernel.table.switch(bridge) else []
+        if not link or not self._kernel.table.switch(bridge):
+            return []
+        try:
+            return dump_fdb(self._kernel.socket, self._kernel.table, link.index)
+        except NetlinkError as error:
+            if error.errno == errno.ENODEV:  # gone meanwhile
+                return []
+            raise
 
     def speak(self, port: PortView, frames: Sequence[bytes]) -> None:
         """Out of the uplink: what the bridge itself sent would reach the guest as well. Of somebody else's bridge the uplink is not known, so

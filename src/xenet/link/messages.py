@@ -44,10 +44,11 @@ class Report(msgspec.Struct, frozen=True, tag=True):
 
 
 class Answer(msgspec.Struct, frozen=True, tag=True):
-    """What the host says to an Ask."""
+    """What the host says to an Ask; with `failure`, why it can say nothing."""
 
     id: int
     value: list[dict[str, str]]
+    failure: str = ""
 
 
 class Snapshot(msgspec.Struct, frozen=True, tag=True):

@@ -10,8 +10,9 @@ import msgspec
 from xenet.link.channel import Channel
 from xenet.link.messages import REPLICATED, Answer, Ask, Delta, FromAgent, Hello, Report, Snapshot
 from xenet.model.change import Change, edit_between
-from xenet.model.errors import Failure
+from xenet.model.errors import Failure, internal
 from xenet.model.hidden import Edit, Operation
+from xenet.model.host import Host
 from xenet.model.state import PoolState
 from xenet.model.types import Ref
 from xenet.server.core import Core
@@ -36,7 +37,7 @@ class Hosts:
         self.arrived = asyncio.Event()
         """Set when a host has first reported: its networks are up."""
         self._links: dict[Ref, Channel[FromAgent]] = {}
-        self._asked: dict[int, asyncio.Future[list[dict[str, str]]]] = {}
+        self._asked: dict[int, asyncio.Future[Answer]] = {}
         self._numbers = count(1)
         self._server: asyncio.Server | None = None
         self._serving: set[asyncio.Task[None]] = set()
@@ -103,7 +104,7 @@ class Hosts:
             self.core.reported(host, news)
             self.arrived.set()
         elif isinstance(message, Answer) and message.id in self._asked:
-            self._asked.pop(message.id).set_result(message.value)
+            self._asked.pop(message.id).set_result(message)
 
     def _committed(self, state: PoolState, change: Change, entries: list[LogEntry]) -> None:
         """Send a commit to the hosts: what they keep a copy of, or an empty delta to one that an operation waits for."""
@@ -114,7 +115,8 @@ class Hosts:
                 channel.send(Delta(state.revision, edits))
 
     async def ask(self, question: Question) -> object:
-        """What the hosts say, put together by the question. Raises CANNOT_CONTACT_HOST [host]."""
+        """What the hosts say, put together by the question. Raises CANNOT_CONTACT_HOST [host], INTERNAL_ERROR [text] with the name of a
+        host that cannot say it, and why."""
         said = {host: await self._ask_one(host, question) for host in question.hosts}
         return question.answer(said)
 
@@ -126,11 +128,14 @@ class Hosts:
         future = self._asked[number] = asyncio.get_running_loop().create_future()
         channel.send(Ask(number, question.topic, question.subject))
         try:
-            return await asyncio.wait_for(future, ANSWER_WITHIN)
+            answer: Answer = await asyncio.wait_for(future, ANSWER_WITHIN)
         except TimeoutError:
             raise Failure("CANNOT_CONTACT_HOST", host) from None
         finally:
             self._asked.pop(number, None)
+        if answer.failure:
+            raise internal(f"{self.store.snapshot().get(Host, host).name_label}: {answer.failure}")
+        return answer.value
 
 
 def _awaited(state: PoolState, edit: Edit) -> tuple[Ref, ...]:

@@ -143,7 +143,8 @@ def remove_purpose(call: Call, self: NetworkRef, value: NetworkPurpose) -> Outco
 @message("network", tuple[StrMap, ...], ours=True)
 def get_fdb(call: Call, self: NetworkRef) -> Question:
     """The MAC tables of the network's switches, asked of every live host where it has one: maps of host, mac, port, owner
-    (`VIF uuid`, `PIF uuid` or empty), age (seconds since last heard) and local (true: the switch's own address)."""
+    (`VIF uuid`, `PIF uuid` or empty), age (seconds since last heard) and local (true: the switch's own address). Raises CANNOT_CONTACT_HOST
+    [host], and INTERNAL_ERROR [text] where a host cannot read its table."""
     state = call.state
     network = state.get(Network, self)
     hosts = tuple(host.ref for host in _having(state, self) if is_live(state, host))
