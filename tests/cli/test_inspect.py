@@ -158,8 +158,8 @@ def test_a_labs_server_is_found_by_the_labs_name(tmp_path: Path, server: Server)
         (("plan",), 2, "which server?"),
         (("drift", "--name", "a", "--socket", "b"), 2, "exclude one another"),
         (("check", "--state", ".", "--name", "a"), 2, "exclude one another"),
-        (("plan", "-s", "ftp://x"), 1, "not a http or https URL"),
-        (("plan", "--name", "no name"), 1, "is no name for a lab"),
+        (("plan", "-s", "ftp://x"), 2, "not a http or https URL"),
+        (("plan", "--name", "no name"), 2, "is no name for a lab"),
     ],
 )
 def test_what_is_wrong_with_the_command_line_is_said(server: Server, words: tuple[str, ...], status: int, said: str) -> None:

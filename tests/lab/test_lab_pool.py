@@ -26,9 +26,10 @@ def _environment(labs: Path) -> Mapping[str, str]:
     return {**os.environ, "XENET_RUN": str(labs), "PYTHONPATH": os.pathsep.join(sys.path), "COLUMNS": "200"}
 
 
-def _lab(labs: Path, *arguments: str, status: int = 0) -> str:
+def _lab(labs: Path, *arguments: str, status: int = 0, **environment: str) -> str:
     """What the command printed."""
-    done = subprocess.run([*XENET, *arguments], capture_output=True, text=True, check=False, env=_environment(labs), timeout=120)
+    surroundings = {**_environment(labs), **environment}
+    done = subprocess.run([*XENET, *arguments], capture_output=True, text=True, check=False, env=surroundings, timeout=120)
     assert done.returncode == status, done.stdout + done.stderr
     return done.stdout if status == 0 else done.stdout + done.stderr
 
@@ -101,8 +102,8 @@ def test_exec_gives_the_commands_own_status_and_options(labs: Path) -> None:
     assert _lab(labs, "exec", "vm1", "--", "hostname") == "vm1\n"
     assert "02:00:00:00:02:01" in _lab(labs, "exec", "host2", "ip", "-br", "link", "show", "eth1")
     _lab(labs, "exec", "vm2", "--", "sh", "-c", "exit 7", status=7)
-    assert "no vm9 here" in _lab(labs, "exec", "vm9", "true", status=1)
-    assert "no lab nowhere here" in _lab(labs, "exec", "--name", "nowhere", "vm1", "true", status=1)
+    assert "no vm9 here" in _lab(labs, "exec", "vm9", "true", status=2)
+    assert "no lab nowhere here" in _lab(labs, "exec", "--name", "nowhere", "vm1", "true", status=2)
     _lab(labs, "exec", "vm1", status=2)
 
 
@@ -126,7 +127,7 @@ def test_a_pulled_cable_cuts_a_host_off_and_shows(labs: Path) -> None:
     finally:
         _lab(labs, "mend", "host2/eth0")
     assert json.loads(_lab(labs, "ping-all", "--json"))["received"] == 12
-    assert "host2 has no NIC eth7" in _lab(labs, "cut", "host2/eth7", status=1)
+    assert "host2 has no NIC eth7" in _lab(labs, "cut", "host2/eth7", status=2)
 
 
 def test_a_graph_can_be_drawn(labs: Path) -> None:
@@ -184,7 +185,7 @@ def test_another_lab_with_the_same_addresses_beside_it(labs: Path) -> None:
         _lab(labs, "down", "--name", "two")
     assert _processes_of(labs / "two") == []
     assert sorted(folder.name for folder in labs.iterdir()) == ["lab"]
-    assert "no lab two here" in _lab(labs, "down", "--name", "two", status=1)
+    assert "no lab two here" in _lab(labs, "down", "--name", "two", status=2)
 
 
 @pytest.mark.parametrize("stage", ["namespaces/sw1/init", "processes/server/pid", "processes/host1/pid"])
@@ -218,11 +219,17 @@ def test_clean_takes_away_a_lab_whose_server_was_killed(tmp_path: Path) -> None:
 
 
 def test_a_host_that_cannot_start_is_said_in_one_line_and_leaves_nothing(tmp_path: Path) -> None:
-    said = _lab(tmp_path, "up", "--hosts", "1", "--datapath", "nonsense", status=1)
-    assert said.startswith("xenet lab: host1 ended: ")
-    assert len(said.splitlines()) == 1
+    (tmp_path / "sitecustomize.py").write_text("import sys\nif 'agent' in sys.orig_argv: sys.exit('not today')\n")
+    path = os.pathsep.join([str(tmp_path), *sys.path])
+    labs = tmp_path / "labs"
+    assert _lab(labs, "up", "--hosts", "1", status=1, PYTHONPATH=path) == "xenet lab: host1 ended: SystemExit: not today\n"
+    assert list(labs.iterdir()) == []
+
+
+def test_what_can_be_no_lab_is_said_in_one_line_and_leaves_nothing(tmp_path: Path) -> None:
+    assert _lab(tmp_path, "up", "--datapath", "nonsense", status=2).endswith("'nonsense' is not one of 'auto', 'bridge', 'openvswitch'.\n")
+    assert "100 hosts: a lab has 1 to 99" in _lab(tmp_path, "up", "--hosts", "100", status=2)
     assert list(tmp_path.iterdir()) == []
-    assert "100 hosts: a lab has 1 to 99" in _lab(tmp_path, "up", "--hosts", "100", status=1)
 
 
 def test_it_runs_in_a_user_namespace(tmp_path: Path) -> None:

@@ -36,8 +36,8 @@ def test_a_virtual_machine_is_as_the_file_says(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("boot", "status", "said"),
     [
-        ("guest: qemu", 1, "small: `guest: qemu` starts from a kernel"),
-        ("kernel: vmlinuz", 1, "small: kernel, ramdisk, args and memory are for `guest: qemu`"),
+        ("guest: qemu", 2, "small: `guest: qemu` starts from a kernel"),
+        ("kernel: vmlinuz", 2, "small: kernel, ramdisk, args and memory are for `guest: qemu`"),
         ("guest: qemu, kernel: nowhere", 2, "xenet lab: small: the kernel {folder}/nowhere is not there, or cannot be read"),
         ("guest: qemu, kernel: lab.yaml, ramdisk: /nowhere", 2, "xenet lab: small: the ramdisk /nowhere is not there, or cannot be read"),
     ],

@@ -19,14 +19,14 @@ DRIFT_COLUMNS = ("host", "class", "name", "field", "wanted", "observed")
 """Of the table; uuids are in the JSON."""
 
 
-def fail(text: str) -> NoReturn:
+def fail(text: str, status: int = 1) -> NoReturn:
     click.echo(f"xenet: {text}", err=True)
-    sys.exit(1)
+    sys.exit(status)
 
 
 def asking(command: Callable[..., Any]) -> Callable[..., Any]:
     """The options that say which server is asked; the command gets a function that connects and logs in. What a user can mend is one
-    line and exit status 1."""
+    line and exit status 1, or 2 where the command is wrong."""
 
     @click.option("-s", "--server", metavar="URL", help="The server's URL; the user and password are XENET_USER and XENET_PASSWORD.")
     @click.option("--socket", metavar="PATH", help="The server's local socket (DIR/xapi of its --state).")
@@ -34,7 +34,7 @@ def asking(command: Callable[..., Any]) -> Callable[..., Any]:
     @wraps(command)
     def run(*args: Any, name: str | None, socket: str | None, server: str | None, **options: Any) -> Any:
         from xenet.client import Unreachable
-        from xenet.lab.run import LabError
+        from xenet.lab.run import LabError, Misnamed
         from xenet.model.errors import Failure
         from xenet.store.base import StoreError
 
@@ -44,7 +44,9 @@ def asking(command: Callable[..., Any]) -> Callable[..., Any]:
             return command(*args, connect=lambda: _connected(name, socket, server), **options)
         except Failure as error:
             fail(" ".join(error.description))
-        except (LabError, StoreError, Unreachable, ValueError) as error:
+        except (Misnamed, ValueError) as error:
+            fail(str(error), 2)
+        except (LabError, StoreError, Unreachable) as error:
             fail(str(error))
 
     return run

@@ -65,7 +65,9 @@ def import_(file: Path | None, source: str | None, state: Path) -> None:
         _store(saved, state)
     except Failure as error:
         fail(" ".join(error.description))
-    except (OSError, StoreError, Unreachable, ValueError) as error:
+    except ValueError as error:
+        fail(str(error), 2)
+    except (OSError, StoreError, Unreachable) as error:
         fail(str(error))
 
 

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from xenet.lab.run import Run
     from xenet.lab.topology import Lab
 
+DATAPATH = click.Choice(["auto", "bridge", "openvswitch"])
 PASS_ON = {"ignore_unknown_options": True, "allow_interspersed_args": False}
 """What follows belongs to the command that is run, its options too."""
 
@@ -27,13 +28,13 @@ def lab() -> None:
 
 
 def said(command: Callable[..., Any]) -> Callable[..., Any]:
-    """What a user can mend is one line on stderr and exit status 1; 2 where the computer lacks what the lab needs."""
+    """What a user can mend is one line on stderr and exit status 1; 2 where the command is wrong, or the computer lacks what the lab needs."""
 
     @wraps(command)
     def run(*args: Any, **options: Any) -> Any:
         from xenet.client import Unreachable
         from xenet.guests.base import GuestError
-        from xenet.lab.run import LabError
+        from xenet.lab.run import LabError, Misnamed
         from xenet.lab.topology import TopologyError
         from xenet.lab.virtual import Lacking
         from xenet.model.errors import Failure
@@ -42,9 +43,9 @@ def said(command: Callable[..., Any]) -> Callable[..., Any]:
             return command(*args, **options)
         except Failure as error:
             fail(" ".join(error.description))
-        except Lacking as error:
+        except (Lacking, Misnamed, TopologyError) as error:
             fail(str(error), 2)
-        except (LabError, TopologyError, GuestError, Unreachable) as error:
+        except (LabError, GuestError, Unreachable) as error:
             fail(str(error))
 
     return run
@@ -74,7 +75,7 @@ def named(command: Callable[..., Any]) -> Callable[..., Any]:
 @click.option("--hosts", default=2, show_default=True, help="How many hosts.")
 @click.option("--nics", default=3, show_default=True, help="How many NICs each.")
 @click.option("--vms", default=4, show_default=True, help="How many VMs.")
-@click.option("--datapath", default="auto", show_default=True, help="As for `xenet agent`.")
+@click.option("--datapath", type=DATAPATH, default="auto", show_default=True, help="As for `xenet agent`.")
 @named
 def up(file: Path | None, hosts: int, nics: int, vms: int, datapath: str, run: "Run") -> None:
     """Make a lab, from a YAML file or from three numbers; it is ready when this returns.
@@ -153,7 +154,7 @@ def down(run: "Run") -> None:
     from xenet.lab.up import down as take_down
 
     if not run.directory.exists():
-        fail(f"no lab {run.name} here")
+        fail(f"no lab {run.name} here", 2)
     take_down(run)
 
 

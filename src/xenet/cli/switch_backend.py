@@ -21,7 +21,7 @@ def switch(backend: str, host: str, connect: Connect) -> None:
         found = {record["name_label"]: ref for ref, record in client.call("host.get_all_records").items()}
         chosen = host or next(iter(found), "")
         if chosen not in found or (not host and len(found) > 1):
-            fail(f"which host? Give --host, one of {', '.join(sorted(found))}")
+            fail(f"which host? Give --host, one of {', '.join(sorted(found))}", 2)
         client.call("host.set_network_backend", found[chosen], name)
     click.echo(f"{chosen}: {name}")
 

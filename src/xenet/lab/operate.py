@@ -22,7 +22,7 @@ from xenet.guests.namespace import Namespace, living
 from xenet.lab import frames, virtual
 from xenet.lab.build import inside, ip, places
 from xenet.lab.pool import address_of
-from xenet.lab.run import LabError, Run
+from xenet.lab.run import LabError, Misnamed, Run
 from xenet.lab.topology import Lab, TopologyError, port_name
 
 PINGS_AT_ONCE = 8
@@ -81,7 +81,7 @@ def locate(run: Run, lab: Lab, name: str) -> Namespace:
             if guest.namespace is None:
                 raise LabError(f"{name} is a virtual machine; what it says is in {run.machines(guest.host) / guest.vm / CONSOLE}")
             return guest.namespace
-    raise LabError(f"no {name} here; there are {', '.join([*places(lab), *(guest.name for guest in there)])}")
+    raise Misnamed(f"no {name} here; there are {', '.join([*places(lab), *(guest.name for guest in there)])}")
 
 
 def ensure_addresses(run: Run, lab: Lab) -> None:
@@ -141,7 +141,7 @@ def capture_command(run: Run, where: str, count: int | None = None, only: Sequen
     name, device = _outside(run, name, device)
     pid = locate(run, run.lab(), name).pid
     if device not in {link["ifname"] for link in ip_json(pid, "link", "show")}:
-        raise LabError(f"{name} has no device {device}")
+        raise Misnamed(f"{name} has no device {device}")
     show = ["-e", "-n", "-l", "-q", *(["-c", str(count)] if count else [])]
     if frames.privileges_can_be_dropped():
         return inside(pid, ["tcpdump", "--immediate-mode", "-i", device, *show, *only])
@@ -172,17 +172,17 @@ def _switch_of(lab: Lab, owner: str, nic: str) -> str:
     try:
         host = lab.host(owner)
     except TopologyError as error:
-        raise LabError(str(error)) from error
+        raise Misnamed(str(error)) from error
     for found in host.nics:
         if found.name == nic:
             return found.switch
-    raise LabError(f"{owner} has no NIC {nic}; it has {', '.join(found.name for found in host.nics)}")
+    raise Misnamed(f"{owner} has no NIC {nic}; it has {', '.join(found.name for found in host.nics)}")
 
 
 def fdb(run: Run, switch: str) -> list[Learned]:
     """What a physical switch has learned, port by port. Raises LabError."""
     if switch not in run.lab().switches:
-        raise LabError(f"no switch {switch} here; there are {', '.join(run.lab().switches)}")
+        raise Misnamed(f"no switch {switch} here; there are {', '.join(run.lab().switches)}")
     command = inside(run.namespace(switch).pid, ["bridge", "-j", "fdb", "show", "br", switch])
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode != 0:

@@ -31,6 +31,10 @@ class LabError(Exception):
     """What was asked of a lab cannot be done; the text says why, in one line."""
 
 
+class Misnamed(LabError):
+    """A name that nothing here has, or that nothing can have."""
+
+
 def base() -> Path:
     """The directory of all labs of this user."""
     if given := os.environ.get("XENET_RUN"):
@@ -101,11 +105,11 @@ class Run(msgspec.Struct, frozen=True):
         (self.directory / "lab.json").write_bytes(msgspec.json.encode(lab))
 
     def lab(self) -> Lab:
-        """What was asked for. Raises LabError when there is no such lab."""
+        """What was asked for. Raises Misnamed when there is no such lab."""
         try:
             return msgspec.json.decode((self.directory / "lab.json").read_bytes(), type=Lab)
         except FileNotFoundError:
-            raise LabError(f"no lab {self.name} here; `xenet lab up --name {self.name}` makes one") from None
+            raise Misnamed(f"no lab {self.name} here; `xenet lab up --name {self.name}` makes one") from None
 
     def is_owned(self) -> bool:
         """Whether a process is making it or goes with it."""
@@ -113,9 +117,9 @@ class Run(msgspec.Struct, frozen=True):
 
 
 def find_run(name: str) -> Run:
-    """The lab of this name, there or not. Raises LabError for what is no name."""
+    """The lab of this name, there or not. Raises Misnamed for what is no name."""
     if not NAME.fullmatch(name):
-        raise LabError(f"{name!r} is no name for a lab: letters, digits, dots, hyphens and underscores")
+        raise Misnamed(f"{name!r} is no name for a lab: letters, digits, dots, hyphens and underscores")
     return Run(base() / name)
 
 
