@@ -52,6 +52,16 @@ def test_the_api_answers_on_every_hosts_address() -> None:
         assert len(session.xenapi.host.get_all()) == 2
 
 
+def test_a_vm_moves_to_another_host() -> None:
+    with serving("--hosts", "2", "--vms", "1") as server, server.client() as client:
+        [vm] = client.call("VM.get_all")
+        source = client.call("VM.get_resident_on", vm)
+        [target] = set(client.call("VM.get_possible_hosts", vm)) - {source}
+        client.call("VM.pool_migrate", vm, target, {"live": "true"})
+        assert client.call("VM.get_resident_on", vm) == target
+        assert all(vif["currently_attached"] for vif in client.call("VIF.get_all_records").values())
+
+
 def test_a_restart_keeps_the_pool_and_gives_no_name_twice(tmp_path: Path) -> None:
     options = ("--state", str(tmp_path / "state"), "--vms", "2")
     with serving(*options) as server, server.client() as client:

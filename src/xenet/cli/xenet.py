@@ -47,6 +47,7 @@ def main() -> None:
 
 FOLDER = click.Path(path_type=Path, file_okay=False, resolve_path=True)
 FILE = click.Path(path_type=Path, dir_okay=False)
+USUAL_GUESTS = "tap; namespace with --datapath fake"
 AT_LEAST_ONE = click.IntRange(1)
 FOLDER_THERE = click.Path(path_type=Path, file_okay=False, resolve_path=True, exists=True)
 
@@ -77,7 +78,7 @@ def agent_options(command: Any) -> Any:
     """The options that describe a host, for `serve` and `agent`."""
     for option in (
         click.option("--take-over", is_flag=True, help="Move the addresses of NICs in use to their bridges; undone if the gateway falls silent."),
-        click.option("--guests", type=click.Choice(KINDS), default="tap", show_default=True, help="What VMs are by default."),
+        click.option("--guests", type=click.Choice(KINDS), default="tap", show_default=USUAL_GUESTS, help="What VMs are by default."),
         click.option("--datapath", type=click.Choice(["auto", "bridge", "openvswitch", "fake"]), default="auto", show_default=True),
         click.option("--netns", default="", help="The host's network namespace: a name of `ip netns` or a path."),
         click.option("--name", default=os.uname().nodename, show_default=True, help="The host's name-label."),
@@ -158,14 +159,17 @@ def serve(**options: Any) -> None:
 
 
 def check_serve(options: dict[str, Any]) -> None:
-    """What only hosts without hardware may do. Raises UsageError."""
+    """What only hosts without hardware may do, and what is different there if nothing is said. Raises UsageError."""
     fake = options["datapath"] == "fake"
+    given = click.get_current_context().get_parameter_source
     if not fake and options["state"] is None:
         raise click.UsageError("Missing option '--state'.")
     if not fake and (options["hosts"], options["vms"]) != (1, 0):
         raise click.UsageError("--hosts and --vms are for --datapath fake")
-    if fake and not options["no_agent"] and click.get_current_context().get_parameter_source("name") is ParameterSource.DEFAULT:
+    if fake and not options["no_agent"] and given("name") is ParameterSource.DEFAULT:
         options["name"] = ""  # host1, host2 ...
+    if fake and given("guests") is ParameterSource.DEFAULT:
+        options["guests"] = "namespace"  # so that clients can try migration: a tap's VM is somebody else's to move
     if fake and options["name"] and options["hosts"] > 1:
         raise click.UsageError("--name is for one host; --hosts names them host1, host2 ...")
 

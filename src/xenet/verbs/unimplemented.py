@@ -4,12 +4,12 @@ A client gets MESSAGE_METHOD_UNKNOWN for them. The conformance test fails for a 
 here, and for one that is both.
 """
 
-_OVS = "comes with the Open vSwitch datapath"
-_POOL = "comes with pools over several machines: join, eject, master"
+_TRUNKS = "a VIF has its network's frames alone; trunks of VLANs are a prototype in XenServer"
+_POOL = "a pool has one server, its master, and its hosts are those whose agents come to it: none joins, leaves or takes over"
 _NO_RATES = "no round-robin databases here: counters are the kernel's, read there"
-_NO_DISKS = "no disks here: xenet's guests are namespaces and taps, so nothing can be suspended, copied or snapshot"
-_NO_PAUSE = "neither a namespace nor a tap can stand still"
-_NO_HA = "no high availability here: the cluster's store decides who lives"
+_NO_DISKS = "xenet keeps no disks, nor a guest's memory: nothing can be suspended, copied or snapshot"
+_NO_PAUSE = "a namespace or a tap cannot stand still, and a machine of QEMU's does so only while it moves"
+_NO_HA = "no high availability here: a pool has one server"
 _NO_BLOBS = "no blobs here: icons and notes belong to the user interface"
 _NO_POWER = "xenet rules a machine's networks, not its power"
 _NO_CONTROLLER = "xenet's agents are the switches' only controller, which also meshes the tunnels; a second one would undo their flows"
@@ -19,17 +19,15 @@ _INTERNAL = "for calls between XenServer's own hosts; xenet's hosts hear from th
 UNIMPLEMENTED: dict[str, dict[str, str]] = {
     "session": {"create_from_db_file": "there is no XenServer database file to read", "slave_login": _INTERNAL, "slave_local_login": _INTERNAL},
     "network": {"create_new_blob": _NO_BLOBS},
-    "PIF": {
-        "pool_introduce": _POOL,
-    },
-    "VLAN": {"pool_introduce": _POOL},
+    "PIF": {"pool_introduce": _INTERNAL},
+    "VLAN": {"pool_introduce": _INTERNAL},
     "VIF": {
-        "set_trunks": _OVS,
-        "add_trunks": _OVS,
-        "remove_trunks": _OVS,
+        "set_trunks": _TRUNKS,
+        "add_trunks": _TRUNKS,
+        "remove_trunks": _TRUNKS,
     },
     "VM": {
-        "assert_agile": _POOL,
+        "assert_agile": _NO_HA,
         "query_data_source": _NO_RATES,
         "get_data_sources": _NO_RATES,
         "pause": _NO_PAUSE,
