@@ -52,6 +52,21 @@ def test_a_reader_reads_and_waits_but_changes_nothing(server, ann):
         assert (own["is_local_superuser"], own["auth_user_name"], own["auth_user_sid"]) == (False, "ann", "ann")
 
 
+def test_a_reader_ends_tasks_of_its_own_and_no_others(server, ann):
+    with server.bare() as client, server.client() as root:
+        client.login("ann", "hers")
+        own, theirs = client.call("task.create", "own", ""), root.call("task.create", "theirs", "")
+        client.call("task.set_status", own, "success")
+        client.call("task.destroy", own)
+        assert client.call("task.get_all") == [theirs]
+        for message, *more in (("task.destroy",), ("task.cancel",), ("task.set_status", "success"), ("task.add_to_other_config", "a", "b")):
+            assert refusal(client.call, message, theirs, *more)[0] == "RBAC_PERMISSION_DENIED"
+        asked = client.call("Async.host.get_servertime", client.call("host.get_all")[0])
+        client.call("task.destroy", asked)
+        assert root.call("task.get_status", theirs) == "pending"
+        root.call("task.destroy", theirs)
+
+
 def test_a_role_counts_from_the_next_call_on(server, ann):
     with server.bare() as client:
         client.login("ann", "hers")

@@ -57,7 +57,7 @@ class Dispatcher:
 
     async def _run(self, message: Message, given: list[Any], session: str, origin: Origin, *, asynchronous: bool = False) -> Any:
         args = decode_args(message, given)
-        self._check_role(session, message)
+        self._check_role(session, message, args)
         if message.full_name in BUILTIN:
             context = self._context(session, origin)
             if asynchronous:
@@ -71,11 +71,12 @@ class Dispatcher:
     def _context(self, session: str, origin: Origin) -> Context:
         return Context(self.core.store, self.sessions, self.events, self.unknown, session, origin.local, origin.address, self.published)
 
-    def _check_role(self, ref: str, message: Message) -> None:
+    def _check_role(self, ref: str, message: Message, args: list[Any]) -> None:
         """Root may do everything, others what their roles allow now. Raises RBAC_PERMISSION_DENIED [permission, text]."""
         session = self.sessions.find(ref)
         if session is not None and not session.is_local_superuser:
-            check_permission(self.core.store.snapshot(), session.subject, message)
+            own_task = message.cls == "task" and bool(args) and self.sessions.load_of(ref).has_made(args[0])
+            check_permission(self.core.store.snapshot(), session.subject, message, own=own_task)
 
     def _find(self, method: str) -> tuple[Message, bool]:
         try:

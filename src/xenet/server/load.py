@@ -17,6 +17,8 @@ CALLS = 2000
 """Calls of a session at once: a quarter of the connections that there may be."""
 TASKS = 1000
 """Tasks of a session that have not ended."""
+KNOWN = 10_000
+"""Tasks that a session is known to have made, ended ones among them; the oldest is forgotten for the next."""
 ALWAYS = frozenset({"session.logout", "session.local_logout"})
 """The way out is open to who has used up the rest."""
 MAKES_TASK = "task.create"
@@ -40,6 +42,7 @@ class Load:
         self._calls = 0
         self._starting = 0
         self._tasks: set[str] = set()
+        self._made: dict[str, None] = {}
 
     @contextmanager
     def call(self, message: Message) -> Iterator[None]:
@@ -61,9 +64,18 @@ class Load:
             raise too_many()
         self._starting += 1
         try:
-            yield self._tasks.add
+            yield self._note
         finally:
             self._starting -= 1
+
+    def _note(self, task: str) -> None:
+        self._tasks.add(task)
+        self._made[task] = None
+        if len(self._made) > KNOWN:
+            del self._made[next(iter(self._made))]
+
+    def has_made(self, task: str) -> bool:
+        return task in self._made
 
 
 def too_many() -> Failure:

@@ -59,10 +59,11 @@ def needed_role(asked: Message) -> str:
     return POOL_ADMIN if asked.cls in _KEEPING_USERS else POOL_OPERATOR
 
 
-def check_permission(state: PoolState, subject: Ref, asked: Message) -> None:
-    """Raises RBAC_PERMISSION_DENIED [permission, text] unless the subject has a role for it now."""
+def check_permission(state: PoolState, subject: Ref, asked: Message, *, own: bool = False) -> None:
+    """`own`: it is about what the subject's session made itself, so any role will do. Raises RBAC_PERMISSION_DENIED [permission, text] unless
+    the subject has a role for it now."""
     names = list(ROLES)
-    allowed = names[names.index(needed_role(asked)) :]
+    allowed = names if own else names[names.index(needed_role(asked)) :]
     found = state.find(Subject, subject)
     if found is None or not any(role_ref(name) in found.roles for name in allowed):
         text = f"No permission in user session. (Roles with this permission: {', '.join(allowed)})"
