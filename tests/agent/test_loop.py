@@ -164,10 +164,24 @@ def test_a_guest_that_does_not_start_is_tried_again(play: Play) -> None:
         channel.send(snapshot(TWO))
         first = await said(channel)
         assert isinstance(first, Report)
-        assert first.failures == {"b": "guest b is broken"}
+        assert (first.failures, first.lacking) == ({"b": "guest b is broken"}, {})
         scene.rig.guests.broken.clear()
         assert await said(channel) == Report(1)
         assert scene.rig.is_as(TWO)
+
+    play(script)
+
+
+def test_a_file_that_a_guest_lacks_is_reported_by_its_kind(play: Play) -> None:
+    async def script(scene: Scene) -> None:
+        channel = await scene.server.greeted()
+        scene.rig.guests.lacking["b"] = "ramdisk"
+        channel.send(snapshot(TWO))
+        first = await said(channel)
+        assert isinstance(first, Report)
+        assert (first.failures, first.lacking) == ({"b": "the ramdisk /ramdisk is not there, or cannot be read"}, {"b": "ramdisk"})
+        scene.rig.guests.lacking.clear()
+        assert await said(channel) == Report(1)
 
     play(script)
 

@@ -15,7 +15,7 @@ from tests.e2e.world import until
 from tests.netns import Namespace, namespaces, ping
 from tests.tiny import ARGS, BOOTS_WITHIN, ECHO, MEMORY, tiny
 from xenet.guests import held
-from xenet.guests.base import GuestError
+from xenet.guests.base import FileMissing, GuestError
 from xenet.guests.machine import CONSOLE
 from xenet.guests.qemu import LOCK, QemuGuests
 from xenet.plan.view import BootView, GuestView, NICView
@@ -79,8 +79,9 @@ def test_what_it_cannot_start_from_is_named_and_leaves_nothing(host: Host) -> No
     view = guest(nic(0))
     assert view.boot
     for field, path in (("kernel", "/nowhere/vmlinuz"), ("ramdisk", "/nowhere/initrd"), ("disk", "/nowhere/disk")):
-        with pytest.raises(GuestError, match=f"the {field} {path} is not there"):
+        with pytest.raises(FileMissing, match=f"the {field} {path} is not there") as missing:
             host.guests.start(msgspec.structs.replace(view, boot=msgspec.structs.replace(view.boot, **{field: path})))
+        assert missing.value.kind == field
     with pytest.raises(GuestError, match="unsupported machine type"):
         host.guests.start(msgspec.structs.replace(view, boot=msgspec.structs.replace(view.boot, machine="nothing")))
     with pytest.raises(GuestError, match="has ended on its way"):

@@ -115,10 +115,12 @@ class World:
         failures: Mapping[Ref, str] | None = None,
         nics: tuple[NIC, ...] | None = None,
         bonds: tuple[BondLinks, ...] | None = None,
+        lacking: Mapping[Ref, str] | None = None,
     ) -> list[Ended]:
         """The host is as the present state wants it, but for the failures."""
         by_uuid = {ref.removeprefix(PREFIX): text for ref, text in (failures or {}).items()}
-        change, ended = take_report(self.frame("report"), host, News(self.state.revision, by_uuid, nics, bonds=bonds))
+        kinds = {ref.removeprefix(PREFIX): kind for ref, kind in (lacking or {}).items()}
+        change, ended = take_report(self.frame("report"), host, News(self.state.revision, by_uuid, nics, bonds=bonds, lacking=kinds))
         self.commit(change)
         return ended
 

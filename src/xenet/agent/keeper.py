@@ -12,7 +12,7 @@ import msgspec
 
 from xenet.agent.replica import Replica
 from xenet.datapath.base import Datapath
-from xenet.guests.base import GuestError, Guests
+from xenet.guests.base import FileMissing, GuestError, Guests
 from xenet.model.hidden import NIC
 from xenet.model.network import Network
 from xenet.model.types import ref_of
@@ -48,6 +48,8 @@ class Keeper:
         self._announce = announce
         self.failures: dict[str, str] = {}
         """What is not as wanted now: uuid of the object -> why."""
+        self.lacking: dict[str, str] = {}
+        """Of these, the VMs that cannot start without a file: uuid -> the file's kind."""
         self.standing: dict[str, str] = {}
         """The same of what no step can mend."""
         self._switches: dict[str, SwitchView] = {}
@@ -162,7 +164,7 @@ class Keeper:
         replica.bridges, replica.vms = set(), set()
         self._bridges, self._vms = set(), set()
         steps = self.plan(bridges, vms)
-        self.failures = self._carry_out(steps, bridges, vms) if steps else {}
+        self.failures, self.lacking = self._carry_out(steps, bridges, vms) if steps else ({}, {})
         return steps
 
     @property
@@ -170,7 +172,8 @@ class Keeper:
         """False where somebody else changed the host while it was acted on, or something failed."""
         return not self._bridges and not self._vms
 
-    def _carry_out(self, steps: Sequence[Step], bridges: set[str], vms: set[str]) -> dict[str, str]:
+    def _carry_out(self, steps: Sequence[Step], bridges: set[str], vms: set[str]) -> tuple[dict[str, str], dict[str, str]]:
+        """As `failures` and `lacking`."""
         failed = self.do(steps)
         self.hear()
         self._bridges -= bridges
@@ -180,7 +183,7 @@ class Keeper:
         if failures:
             self._bridges |= bridges
             self._vms |= vms | {failure.step.port.vm for failure in failed if isinstance(failure.step, CreatePort)}
-        return failures
+        return failures, {failure.step.object: failure.lacks for failure in failed if failure.lacks}
 
     def do(self, steps: Sequence[Step]) -> list[StepFailure]:
         """Carry out steps in their order, each with the one who does it."""
@@ -199,7 +202,7 @@ class Keeper:
             try:
                 self._do_guest(step)
             except GuestError as error:
-                failures.append(StepFailure(step, str(error), retry=True))
+                failures.append(StepFailure(step, str(error), retry=True, lacks=error.kind if isinstance(error, FileMissing) else ""))
         return failures
 
     def _do_guest(self, step: Step) -> None:

@@ -288,7 +288,8 @@ class Loop:
         pending = tuple(sorted(given.waiting() | self.guard.waiting() | self.moves.waiting() | waiting))
         bonds, bridges = tuple(keeper.datapath.bonds()), tuple(keeper.datapath.bridges())
         leases = (given.leases(), given.leases6())
-        return Report(keeper.replica.state.revision, failures, keeper.facts(), *leases, pending, bonds, bridges, self.moves.heard, self._claims)
+        seen = (keeper.facts(), *leases, pending, bonds, bridges, self.moves.heard, self._claims)
+        return Report(keeper.replica.state.revision, failures, *seen, lacking=keeper.lacking)
 
     def _reap(self) -> None:
         try:

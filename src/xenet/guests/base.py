@@ -11,6 +11,14 @@ class GuestError(Exception):
     """A guest could not be started or reached; the text says why, for people."""
 
 
+class FileMissing(GuestError):
+    """A file that it shall start from is not there, or cannot be read; `kind` is its kind in plan.machine.files_of."""
+
+    def __init__(self, kind: str, path: str) -> None:
+        super().__init__(f"the {kind} {path} is not there, or cannot be read")
+        self.kind = kind
+
+
 class Guests(Protocol):
     """The VMs that this host itself holds up. Every method is synchronous and short: milliseconds, a few tenths of a second to start a QEMU."""
 
@@ -92,11 +100,13 @@ def check_start(guest: GuestView) -> None:
 
 
 class FakeGuests(Apart):
-    """Guests without processes. `broken` names VMs (by uuid) that refuse to start. What a QEMU that is sent comes to, a test says."""
+    """Guests without processes. `broken` names VMs (by uuid) that refuse to start, `lacking` those of which a file is missing, with
+    its kind. What a QEMU that is sent comes to, a test says."""
 
     def __init__(self) -> None:
         self.running: dict[str, GuestView] = {}
         self.broken: set[str] = set()
+        self.lacking: dict[str, str] = {}
 
     def observe(self) -> dict[str, GuestView]:
         return dict(self.running)
@@ -104,6 +114,8 @@ class FakeGuests(Apart):
     def start(self, guest: GuestView) -> None:
         if guest.vm in self.broken:
             raise GuestError(f"guest {guest.name} is broken")
+        if kind := self.lacking.get(guest.vm):
+            raise FileMissing(kind, f"/{kind}")
         if guest.vm in self.running:
             raise GuestError(f"guest {guest.name} runs already")
         check_start(guest)

@@ -7,8 +7,8 @@ import re
 import shutil
 
 from xenet.guests.accel import QEMU, environment
-from xenet.guests.base import GuestError
-from xenet.plan.machine import files_of, unreadable
+from xenet.guests.base import FileMissing, GuestError
+from xenet.plan.machine import files_of
 from xenet.plan.view import BootView, GuestView, NICView
 
 MONITOR, EVENTS, INCOMING, CONSOLE = "qmp", "events", "incoming", "console"
@@ -66,4 +66,4 @@ def check_files(guest: GuestView) -> None:
         raise GuestError(f"{QEMU} is not installed here; Debian's package is qemu-system-x86")
     for kind, path in files_of(guest.boot) if guest.boot else ():
         if path and not os.access(path, os.R_OK):
-            raise GuestError(unreadable(kind, path))
+            raise FileMissing(kind, path)

@@ -41,6 +41,8 @@ class Report(msgspec.Struct, frozen=True, tag=True):
     """Of the VIFs of VMs that have moved since the last report."""
     claims: dict[str, tuple[Claim, ...]] | None = None
     """By the VIF's uuid, what its guest was heard to claim and the server does not know yet; only where it differs from the last report."""
+    lacking: dict[str, str] = {}
+    """Of the failures, the VMs (by uuid) that cannot start as a file of theirs is not there or cannot be read: its kind in plan.machine.files_of."""
 
 
 class Answer(msgspec.Struct, frozen=True, tag=True):

@@ -39,11 +39,6 @@ def files_of(boot: BootView) -> tuple[tuple[str, str], ...]:
     return ("kernel", boot.kernel), ("ramdisk", boot.ramdisk), ("disk", boot.disk)
 
 
-def unreadable(kind: str, path: str) -> str:
-    """What a host says of a file that it cannot start a machine from; the server knows it again."""
-    return f"the {kind} {path} is not there, or cannot be read"
-
-
 def _stage(vm: VM, host: Ref) -> Stage | None:
     if vm.running_on == host and vm.crossing:
         return vm.crossing

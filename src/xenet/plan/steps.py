@@ -310,11 +310,13 @@ class SetAdvertisements(Step, frozen=True, kw_only=True):
 
 
 class StepFailure(msgspec.Struct, frozen=True):
-    """A step that did not come to pass. `retry` says whether doing it again can help (a busy kernel) or not (bad input)."""
+    """A step that did not come to pass. `retry` says whether doing it again can help (a busy kernel) or not (bad input); `lacks`, of which
+    kind the file is that a guest cannot start without (plan.machine.files_of)."""
 
     step: Step
     text: str
     retry: bool = False
+    lacks: str = ""
 
 
 def as_text(steps: Iterable[Step]) -> str:

@@ -100,7 +100,8 @@ class Hosts:
     def _take(self, host: Ref, message: FromAgent) -> None:
         if isinstance(message, Report):
             found = {name: getattr(message, name) for name in ("nics", "leases", "leases6", "bonds", "bridges", "claims")}
-            news = News(message.revision, message.failures, pending=message.pending, heard=message.heard, **found)
+            told = (message.revision, message.failures)
+            news = News(*told, pending=message.pending, heard=message.heard, lacking=message.lacking, **found)
             self.core.reported(host, news)
             self.arrived.set()
         elif isinstance(message, Answer) and message.id in self._asked:

@@ -4,7 +4,7 @@ from xenet.model.errors import Failure
 from xenet.model.guests import default_kind, kind_of
 from xenet.model.state import PoolState
 from xenet.model.vm import VM
-from xenet.plan.machine import DISK, boot_of, files_of, unreadable
+from xenet.plan.machine import DISK, boot_of, files_of
 
 COPIED = 32 << 20
 """Bytes of a VM's memory that are copied in a second, at the least: by a network of 300 Mbit/s."""
@@ -35,12 +35,9 @@ def check_boot(state: PoolState, vm: VM) -> None:
         raise _unfit("VCPUs_at_startup", str(boot.vcpus), "a QEMU guest has one at least")
 
 
-def missing_file(vm: VM, said: str) -> Failure | None:
-    """VALUE_NOT_SUPPORTED [field, path, why] where this is what a host says when it lacks one of the VM's files."""
-    for kind, path in files_of(boot_of(vm)):
-        if path and said == unreadable(kind, path):
-            return _unfit(_FIELDS[kind], path, "not there on the VM's host, or not to be read")
-    return None
+def missing_file(vm: VM, kind: str) -> Failure:
+    """VALUE_NOT_SUPPORTED [field, path, why] for a file that the VM's host lacks."""
+    return _unfit(_FIELDS[kind], dict(files_of(boot_of(vm)))[kind], "not there on the VM's host, or not to be read")
 
 
 def _unfit(field: str, value: str, why: str) -> Failure:

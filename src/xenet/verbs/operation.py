@@ -93,7 +93,8 @@ def set_out(call: Call, operation: Ref, way: str) -> Change | None:
     return work.change()
 
 
-def failure_of(work: Work, operation: Operation, failed: Mapping[Ref, str]) -> Failure | None:
+def failure_of(work: Work, operation: Operation, failed: Mapping[Ref, str], lacking: Mapping[Ref, str]) -> Failure | None:
+    """What the first of its objects that failed means for the caller; of one in `lacking` a file of that kind is missing."""
     for ref in (*operation.objects, *operation.needs):
         if ref in failed:
             if operation.verb == SNOOPING:
@@ -101,7 +102,7 @@ def failure_of(work: Work, operation: Operation, failed: Mapping[Ref, str]) -> F
             if work.state.find(PIF, ref) is not None:
                 return Failure("PIF_CONFIGURATION_ERROR", ref, failed[ref])
             vm = work.state.find(VM, ref)
-            return (vm and missing_file(vm, failed[ref])) or internal(failed[ref])
+            return missing_file(vm, lacking[ref]) if vm and ref in lacking else internal(failed[ref])
     return None
 
 

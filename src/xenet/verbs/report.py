@@ -34,6 +34,8 @@ class News(msgspec.Struct, frozen=True):
     bridges: tuple[ForeignBridge, ...] | None = None
     heard: tuple[Heard, ...] = ()
     claims: Mapping[str, tuple[Claim, ...]] | None = None
+    lacking: Mapping[str, str] = {}
+    """Of the failures, the VMs that a file is missing for: its kind in plan.machine.files_of."""
 
 
 def take_report(call: Call, host: Ref, news: News) -> tuple[Change, list[Ended]]:
@@ -41,6 +43,7 @@ def take_report(call: Call, host: Ref, news: News) -> tuple[Change, list[Ended]]
     work = Work(call)
     revision, pending = news.revision, {ref_of(uuid) for uuid in news.pending}
     failed = {ref_of(uuid): text for uuid, text in news.failures.items()}
+    lacking = {ref_of(uuid): kind for uuid, kind in news.lacking.items()}
     down = _without_switch(work, host, failed)
     _note_facts(work, host, news)
     note_leases(work, host, news.leases or {})
@@ -51,9 +54,9 @@ def take_report(call: Call, host: Ref, news: News) -> tuple[Change, list[Ended]]
     for known in list(call.state.all(Operation)):
         operation = _note_heard(work, known, news.heard)
         if host in operation.waiting and operation.since <= revision and pending.isdisjoint(operation.objects):
-            failure = failure_of(work, operation, {**failed, **down}) if operation.mercy in STRICT else None
+            failure = failure_of(work, operation, {**failed, **down}, lacking) if operation.mercy in STRICT else None
             ended += fail(work, operation, failure) if failure else advance(work, operation, (host,))
-        elif host in operation.heeds and operation.since <= revision and (failure := failure_of(work, operation, failed)):
+        elif host in operation.heeds and operation.since <= revision and (failure := failure_of(work, operation, failed, lacking)):
             ended += fail(work, operation, failure)
     note_tunnels(work, host)
     settle(work)
