@@ -4,6 +4,7 @@ import asyncio
 import logging
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -64,3 +65,29 @@ def test_other_clients_are_read_by_the_same_process_and_others_begin_when_it_has
 
     asyncio.run(walk())
     assert log.read_text().split()[:4] == ["begin", "02:00:00:00:00:01,169.254.0.2", "end", "begin"]
+
+
+def test_other_clients_are_told_of_to_one_that_only_begins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It has read its clients before we know of its process."""
+    log, begin = tmp_path / "log", asyncio.create_subprocess_exec
+    stand_in(monkeypatch, f"trap 'cat $1 >> {log}' HUP; trap 'exit 0' TERM; echo begin >> {log}; while :; do sleep 0.02; done")
+
+    async def walk() -> None:
+        known = asyncio.Event()
+
+        async def late(*argv: str, **files: Any) -> asyncio.subprocess.Process:
+            process = await begin(*argv, **files)
+            await known.wait()
+            return process
+
+        monkeypatch.setattr(asyncio, "create_subprocess_exec", late)
+        server = GuestDHCP(tmp_path)
+        server.follow(SERVER)
+        await until(lambda: log.exists() and log.read_text() == "begin\n")
+        server.follow(msgspec.structs.replace(SERVER, leases=(("02:00:00:00:00:01", "169.254.0.2"),)))
+        known.set()
+        await until(lambda: "169.254.0.2" in log.read_text())
+        await server.close()
+
+    asyncio.run(walk())
+    assert log.read_text().split() == ["begin", "02:00:00:00:00:01,169.254.0.2"]

@@ -28,6 +28,8 @@ class GuestDHCP:
         self._wanted: DHCPServer | None = None
         self._task: asyncio.Task[None] | None = None
         self._process: asyncio.subprocess.Process | None = None
+        self._behind = False
+        """Whether the process that begins may have read the clients of before."""
         self._said = ""
         self._port = asyncio.Lock()
         """Whose process it is that may listen."""
@@ -40,7 +42,7 @@ class GuestDHCP:
         if wanted:
             self._hosts.write_text("".join(f"{mac},{address}\n" for mac, address in wanted.leases))
         if wanted and before and _alike(wanted, before):
-            self._tell(signal.SIGHUP)
+            self._tell_of_others()
             return
         if self._task:
             self._task.cancel()
@@ -52,9 +54,11 @@ class GuestDHCP:
             await asyncio.gather(self._task, return_exceptions=True)
         await self._port.acquire()  # nobody is left at work, and nobody begins
 
-    def _tell(self, number: signal.Signals) -> None:
+    def _tell_of_others(self) -> None:
         if self._process and self._process.returncode is None:
-            self._process.send_signal(number)
+            self._process.send_signal(signal.SIGHUP)
+        else:
+            self._behind = True
 
     async def _keep(self, server: DHCPServer) -> None:
         """Run it, and again should it end; after the one before has ended."""
@@ -74,9 +78,11 @@ class GuestDHCP:
 
     async def _run(self, argv: list[str]) -> str:
         """What it had to complain of, when it has ended."""
-        nothing = asyncio.subprocess.DEVNULL
+        nothing, self._process, self._behind = asyncio.subprocess.DEVNULL, None, False
         process = self._process = await asyncio.create_subprocess_exec(*argv, stdin=nothing, stdout=nothing, stderr=asyncio.subprocess.PIPE)
         assert process.stderr is not None
+        if self._behind:
+            self._tell_of_others()
         try:
             said = await process.stderr.read()
             await process.wait()
@@ -92,8 +98,10 @@ def _alike(one: DHCPServer, other: DHCPServer) -> bool:
 
 
 def command(server: DHCPServer, hosts: Path, leases: Path) -> list[str]:
-    """dnsmasq(8): DHCP alone, no DNS; none of the machine's own settings; nobody it does not know gets an answer."""
+    """dnsmasq(8): DHCP alone, no DNS; none of the machine's own settings; nobody it does not know gets an answer. It is deaf to SIGHUP until it
+    listens itself, which is before it reads who its clients are."""
     return [
+        *("sh", "-c", 'trap "" HUP; exec "$@"', "sh"),
         *("setpriv", "--pdeathsig", "TERM", "dnsmasq", "--keep-in-foreground", "--conf-file=/dev/null", "--pid-file", "--user=root", "--group=root"),
         *("--port=0", "--no-hosts", "--no-resolv", f"--interface={server.bridge}", "--except-interface=lo", "--bind-dynamic"),
         *("--dhcp-authoritative", "--no-ping", f"--dhcp-range={server.address},static,{server.netmask},{LEASE_TIME}"),
