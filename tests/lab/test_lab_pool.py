@@ -163,6 +163,36 @@ def test_an_agent_that_was_killed_is_started_again(labs: Path) -> None:
         client.call("PIF.plug", unplugged)
 
 
+def test_a_server_that_was_killed_is_started_again_where_it_was(labs: Path) -> None:
+    def kill(name: str) -> None:
+        os.kill(int((labs / "lab" / "processes" / name / process.PID).read_text()), signal.SIGKILL)
+
+    with _client(labs) as client:
+        network = client.call("network.create", {"name_label": "kept", "other_config": {}})
+    kill("server")
+    assert "the server is gone" in _lab(labs, "status")
+    assert _lab(labs, "revive", "host1") == "", "its agent lives"
+    kill("host1")
+    assert "`xenet lab revive` starts all of it" in _lab(labs, "revive", "host1", status=1)
+    assert _lab(labs, "revive", "server") == "the server runs again\n"
+    with Client.connect((labs / "lab" / "ready").read_text().split()[0].removeprefix("XENET_URL=")) as client:
+        client.login("root", "xenet")
+        assert client.call("network.get_name_label", network) == "kept"
+        assert "host1 (no agent)" in _lab(labs, "status")
+        assert _lab(labs, "revive", "host1") == "host1 has an agent again\n"
+    kill("server")
+    kill("host2")
+    assert _lab(labs, "revive") == "the server runs again\nhost2 has an agent again\n"
+    with _client(labs) as client:
+        for host in ("host1", "host2"):
+            pif = _pif(client, host, "eth1")
+            client.call("PIF.unplug", pif)
+            client.call("PIF.plug", pif)
+        client.call("network.destroy", network)
+    assert "host1, host2" in _lab(labs, "revive", "vm1", status=2)
+    assert "12 of 12 got through" in _lab(labs, "ping-all")
+
+
 def _pif(client: Client, host: str, device: str) -> str:
     (ref,) = client.call("host.get_by_name_label", host)
     return next(pif for pif, record in client.call("PIF.get_all_records").items() if (record["host"], record["device"]) == (ref, device))

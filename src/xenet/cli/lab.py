@@ -132,16 +132,18 @@ def bring_up(run: "Run", topology: "Lab", datapath: str) -> str:
 
 
 @lab.command()
+@click.argument("names", metavar="[server|HOST]...", nargs=-1)
 @named
-def revive(run: "Run") -> None:
-    """Start the agents of hosts again that were killed: they find their host as it is and bring it up to date.
+def revive(names: tuple[str, ...], run: "Run") -> None:
+    """Start again what was killed: the server, and the agents of hosts; all, or those named. The server answers where it did, and knows what
+    it knew; an agent finds its host as it is and brings it up to date.
 
     Example: xenet lab revive
     """
     from xenet.lab import up as raising
 
-    for host in raising.revive(run):
-        click.echo(f"{host} has an agent again")
+    for name in raising.revive(run, names):
+        click.echo("the server runs again" if name == raising.SERVER else f"{name} has an agent again")
 
 
 @lab.command()

@@ -5,7 +5,7 @@ import shutil
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -16,7 +16,7 @@ from xenet.guests import held, namespace
 from xenet.lab import operate, pool, process, virtual
 from xenet.lab.build import build
 from xenet.lab.mixed import finish_frames
-from xenet.lab.run import LabError, Run, all_runs, base
+from xenet.lab.run import LabError, Misnamed, Run, all_runs, base
 from xenet.lab.topology import Host, Lab
 from xenet.model.errors import Failure
 
@@ -81,9 +81,9 @@ def up(run: Run, lab: Lab, options: Options, say: Say) -> str:
     return line
 
 
-def start_server(run: Run, options: Options) -> str:
-    """The server, answering on the loopback of the caller's namespace; its ready line. Raises LabError."""
-    command = [*XENET, "serve", "--no-agent", "--no-tls", "--state", str(run.server), "--listen", "127.0.0.1:0"]
+def start_server(run: Run, options: Options, port: str = "0") -> str:
+    """The server, answering on the loopback of the caller's namespace; its ready line. Port 0: a free one. Raises LabError."""
+    command = [*XENET, "serve", "--no-agent", "--no-tls", "--state", str(run.server), "--listen", f"127.0.0.1:{port}"]
     process.start(run.process(SERVER), command, {"XENET_PASSWORD": options.password})
     return process.first_line(run.process(SERVER), SERVER_S)
 
@@ -111,17 +111,29 @@ def check_agents(run: Run, hosts: tuple[Host, ...]) -> None:
             raise LabError(f"{name} ended: {process.last_words(run.process(name))}")
 
 
-def revive(run: Run) -> list[str]:
-    """Start the agents that ended again, and wait for their hosts, whatever became of their NICs meanwhile; the names of these. Raises
-    LabError."""
-    dead = tuple(host for host in run.lab().hosts if not process.is_running(run.process(host.name)))
-    if dead:
-        with Client.connect(str(run.socket)) as client:
-            client.login()
-            for host in dead:
-                start_agent(run, host, Options(datapath=run.datapath.read_text()))
-            pool.wait_for_hosts(client, tuple(msgspec.structs.replace(host, nics=()) for host in dead), lambda: check_agents(run, dead))
-    return [host.name for host in dead]
+def revive(run: Run, names: Sequence[str] = ()) -> list[str]:
+    """Start again what ended, of these names or of all: agents, and the server, where it listened before. It waits until every host that has an
+    agent is there, whatever became of its NICs meanwhile; the names of what is new. Raises Misnamed, LabError."""
+    lab = run.lab()
+    known = (SERVER, *(host.name for host in lab.hosts))
+    if unknown := [name for name in names if name not in known]:
+        raise Misnamed(f"{', '.join(unknown)}: nothing of it to revive; there are {', '.join(known)}")
+    dead = [name for name in names or known if not process.is_running(run.process(name))]
+    if not dead:
+        return []
+    options = Options(datapath=run.datapath.read_text())
+    if SERVER in dead:
+        start_server(run, options, run.ready.read_text().split()[0].rpartition(":")[2].strip("/"))
+    elif not process.is_running(run.process(SERVER)):
+        raise LabError("the server is gone, which the agents answer to: `xenet lab revive` starts all of it")
+    for host in lab.hosts:
+        if host.name in dead:
+            start_agent(run, host, options)
+    there = tuple(msgspec.structs.replace(host, nics=()) for host in lab.hosts if process.is_running(run.process(host.name)))
+    with Client.connect(str(run.socket)) as client:
+        client.login()
+        pool.wait_for_hosts(client, there, lambda: check_agents(run, there))
+    return dead
 
 
 def down(run: Run) -> None:
