@@ -3,14 +3,17 @@
 What goes into a namespace is a batch of lines for ip(8) or bridge(8), run inside it. A cable is made in its switch's namespace
 with the other end born in its owner's, so no device is ever moved. A switch is a bridge without spanning tree,
 snooping, delay or address of its own: frames come out of it only if they went in. It looks at tags only where its ports differ in
-their VLANs; an aggregated link is a bond device of the switch.
+their VLANs; an aggregated link is a bond device of the switch. Where the kernel cannot do that, the switch is an Open vSwitch (`vswitch`).
 """
 
 import subprocess
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 
 from xenet.guests import namespace
 from xenet.guests.namespace import Namespace
+from xenet.lab import vswitch
+from xenet.lab.mixed import finish_in
 from xenet.lab.ports import FIRST_VLAN, LAST_VLAN, SwitchPort
 from xenet.lab.run import LabError, Run
 from xenet.lab.topology import Host, Lab, Machine, port_name
@@ -23,7 +26,7 @@ def build(run: Run, lab: Lab) -> None:
     """Every namespace, then every cable. Raises GuestError or LabError; what was made by then stays until the lab is taken down."""
     pids = {name: _place(run, name).pid for name in places(lab)}
     for switch in lab.switches:
-        _build_switch(lab, switch, pids)
+        _build_switch(run, lab, switch, pids)
     for machine in lab.machines:
         ip(pids[machine.name], _machine_lines(machine))
     for host in lab.hosts:
@@ -58,18 +61,34 @@ def _in_batch(program: str, pid: int, lines: Iterable[str]) -> None:
         raise LabError(f"{program}: {' '.join(done.stderr.split())}")
 
 
-def _build_switch(lab: Lab, switch: str, pids: Mapping[str, int]) -> None:
+def _build_switch(run: Run, lab: Lab, switch: str, pids: Mapping[str, int]) -> None:
     """The switch, its cables, and which VLANs each carries. Raises LabError."""
-    pid, ports = pids[switch], lab.ports(switch)
+    pid, ports, filtering = pids[switch], lab.ports(switch), lab.keeps_vlans_apart(switch)
     lags = sorted({port.lag for port in ports.values() if port.lag})
-    filtering = lab.keeps_vlans_apart(switch)
+    bridged = _make_bridge(pid, switch, filtering, lags)
+    cables = _cables(lab, switch)
+    for owner, nic, mac, lag in cables:
+        master = (lag or switch) if bridged else ""
+        ip(pid, _cable_lines(owner, nic, mac, master, pids[owner]))
+    if not bridged:
+        for owner, nic, _, _ in cables:
+            finish_in(pids[owner], [nic])
+        vswitch.make(run, switch, ports, filtering)
+    elif filtering:
+        _in_batch("bridge", pid, vlan_lines(ports))
+
+
+def _make_bridge(pid: int, switch: str, filtering: bool, lags: Sequence[str]) -> bool:
+    """False where the kernel's bridge cannot be such a switch and Open vSwitch can. Raises LabError where neither can."""
     try:
         ip(pid, [*_switch_lines(switch, filtering), *(line for lag in lags for line in _lag_lines(switch, lag))])
     except LabError as error:
-        raise LabError(f"{switch}: {error} (its ports need a kernel with {_needs(filtering, lags)})") from error
-    ip(pid, [line for cable in _cables(lab, switch) for line in _cable_lines(switch, *cable, pids[cable[0]])])
-    if filtering:
-        _in_batch("bridge", pid, vlan_lines(ports))
+        if not vswitch.is_here():
+            raise LabError(f"{switch}: {error} (its ports need a kernel with {_needs(filtering, lags)}, or Open vSwitch)") from error
+        with suppress(LabError):  # where the bridge itself was what the kernel refused
+            ip(pid, [f"link delete dev {switch}"])
+        return False
+    return True
 
 
 def _needs(filtering: bool, lags: Sequence[str]) -> str:
@@ -96,11 +115,11 @@ def _cables(lab: Lab, switch: str) -> list[tuple[str, str, str, str]]:
     return cables + [(machine.name, "eth0", machine.mac, "") for machine in lab.machines if machine.switch == switch]
 
 
-def _cable_lines(switch: str, owner: str, nic: str, mac: str, lag: str, pid: int) -> list[str]:
+def _cable_lines(owner: str, nic: str, mac: str, master: str, pid: int) -> list[str]:
     port = port_name(owner, nic)
     return [
         f"link add name {port} mtu {JUMBO} type veth peer name {nic} mtu 1500 address {mac} netns {pid}",
-        f"link set dev {port} master {lag or switch}",
+        *([f"link set dev {port} master {master}"] if master else []),
         *_silent_up(port),
     ]
 

@@ -24,10 +24,11 @@ def finish_frames(run: Run, lab: Lab, datapath: str) -> None:
         return
     for switch in lab.switches:
         cables = ((host.name, nic) for host in lab.hosts for nic in host.nics if nic.switch == switch and planes[host.name] != "bridge")
-        _finish_in(run.namespace(switch).pid, [port_name(host, nic.name) for host, nic in cables])
+        finish_in(run.namespace(switch).pid, [port_name(host, nic.name) for host, nic in cables])
 
 
-def _finish_in(pid: int, devices: Sequence[str]) -> None:
+def finish_in(pid: int, devices: Sequence[str]) -> None:
+    """What leaves a namespace by these devices is whole. Raises NetlinkError."""
     netns = os.open(f"/proc/{pid}/ns/net", os.O_RDONLY | os.O_CLOEXEC)
     try:
         opened_in(netns, partial(_finish, devices))

@@ -10,7 +10,7 @@ import os
 import shlex
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import permutations
 from typing import Any
@@ -19,7 +19,7 @@ import msgspec
 
 from xenet.guests.machine import CONSOLE
 from xenet.guests.namespace import Namespace, living
-from xenet.lab import frames, virtual
+from xenet.lab import frames, virtual, vswitch
 from xenet.lab.build import inside, ip, places
 from xenet.lab.pool import address_of
 from xenet.lab.run import LabError, Misnamed, Run
@@ -181,14 +181,21 @@ def _switch_of(lab: Lab, owner: str, nic: str) -> str:
 
 def fdb(run: Run, switch: str) -> list[Learned]:
     """What a physical switch has learned, port by port. Raises LabError."""
-    if switch not in run.lab().switches:
-        raise Misnamed(f"no switch {switch} here; there are {', '.join(run.lab().switches)}")
+    lab = run.lab()
+    if switch not in lab.switches:
+        raise Misnamed(f"no switch {switch} here; there are {', '.join(lab.switches)}")
+    if vswitch.is_one(run, switch):
+        return _in_order(Learned(*row) for row in vswitch.learned(run, switch, lab.ports(switch)))
     command = inside(run.namespace(switch).pid, ["bridge", "-j", "fdb", "show", "br", switch])
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode != 0:
         raise LabError(f"bridge: {done.stderr.strip()}")
     entries = [entry for entry in json.loads(done.stdout or "[]") if entry.get("state", "") == "" and "master" in entry]
-    return sorted((Learned(entry["mac"], entry["ifname"], entry.get("vlan", 0)) for entry in entries), key=lambda row: (row.port, row.mac, row.vlan))
+    return _in_order(Learned(entry["mac"], entry["ifname"], entry.get("vlan", 0)) for entry in entries)
+
+
+def _in_order(rows: Iterable[Learned]) -> list[Learned]:
+    return sorted(rows, key=lambda row: (row.port, row.mac, row.vlan))
 
 
 def fdb_lines(rows: Sequence[Learned]) -> list[str]:

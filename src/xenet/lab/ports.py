@@ -6,7 +6,7 @@
     eth0: {switch: sw1, lag: lag1}                     one of the cables of an aggregated link: the switch speaks LACP on it
 
 A switch all of whose NICs are cabled as the first, and its machines in VLAN 1, passes frames as they come, tags and all. Any other
-one keeps its VLANs apart, for which its kernel needs VLAN filtering.
+one keeps its VLANs apart, for which its kernel needs VLAN filtering, or there must be Open vSwitch.
 """
 
 from collections.abc import Mapping
