@@ -255,6 +255,16 @@ def test_no_more_than_the_nic_takes(world, host, pif):
     assert world.get(PIF, pif).MTU == 4000
 
 
+@pytest.mark.parametrize("mtu", [-5, 0, 67, 65536])
+def test_an_mtu_that_ethernet_has(world, host, pif, mtu):
+    before = world.get(PIF, pif)
+    world.call("network.set_MTU", world.external(1), mtu)
+    code, blamed, text = world.refusal("PIF.plug", pif)
+    assert (code, blamed) == ("PIF_CONFIGURATION_ERROR", pif)
+    assert text.startswith(f"MTU {mtu} of network ") and text.endswith("is none that Ethernet has, which is 68 to 65535")
+    assert world.get(PIF, pif) == before
+
+
 def test_no_more_than_the_slowest_of_a_bond_takes(world, host):
     small(world, host, eth0=9000, eth1=4000)
     slaves = tuple(world.pif(host, world.external(n)) for n in (0, 1))

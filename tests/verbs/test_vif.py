@@ -141,12 +141,31 @@ def test_plug_takes_the_networks_mtu(world, host):
     assert vif(world, made).MTU == 1400
 
 
-@pytest.mark.parametrize("mtu", ["", "big", "-5", "1", "1" * 5000, "²²²²"])
+@pytest.mark.parametrize("mtu", ["", "big", "-5", "1", "67", "65536", "1" * 5000, "²²²²"])
 def test_an_mtu_that_is_none_is_ignored(world, host, mtu):
     vm = world.vm()
     made = world.vif(vm, world.network(), other_config={"mtu": mtu})
     world.call("VM.start", vm, False, False)
     assert vif(world, made).MTU == 1500
+
+
+@pytest.mark.parametrize("mtu", [-5, 0, 67, 65536, 1 << 40])
+def test_a_network_may_say_an_mtu_that_is_none_and_nothing_is_plugged_then(world, host, mtu):
+    inside, outside = world.network(name_label="in"), world.external(0)
+    vm, vifs = world.running(inside, outside, on=host)
+    world.call("VM.hard_shutdown", vm)
+    for network in (inside, outside):
+        world.call("network.set_MTU", network, mtu)
+    assert world.refusal("VM.start", vm, False, False) == [
+        "OPERATION_NOT_ALLOWED",
+        f"MTU {mtu} of network in is none that Ethernet has, which is 68 to 65535",
+    ]
+    world.call("network.set_MTU", inside, 68)
+    if mtu < 68:  # else it has what the switch has until the PIF is plugged anew
+        assert world.refusal("VM.start", vm, False, False)[0] == "OPERATION_NOT_ALLOWED"
+        world.call("network.set_MTU", outside, 65535)
+    world.call("VM.start", vm, False, False)
+    assert [vif(world, each).MTU for each in vifs] == [68, 1500]
 
 
 def test_a_vif_follows_its_switch_until_the_pif_is_plugged_anew(world, host):

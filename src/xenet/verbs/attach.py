@@ -12,7 +12,7 @@ from xenet.model.vif import VIF
 from xenet.model.vm import VM
 from xenet.verbs.allowed import check_unheld, check_unleft
 from xenet.verbs.call import Work
-from xenet.verbs.stack import find_by_name, find_foreign, want_plugged
+from xenet.verbs.stack import check_size, find_by_name, find_foreign, want_plugged
 
 
 def find_pif(state: PoolState, network: Ref, host: Ref) -> PIF | None:
@@ -95,8 +95,9 @@ def check_live(state: PoolState, host: Ref) -> None:
 
 def bring_up(work: Work, host: Ref, network: Network) -> None:
     """Want the host's PIF on this network plugged. Raises BRIDGE_NOT_AVAILABLE [bridge] for an unmanaged network whose bridge nobody has made
-    there, OPERATION_NOT_ALLOWED [text] for one of another kind than the host's switches; BRIDGE_NAME_EXISTS [bridge] for an internal one whose
-    bridge somebody has; CANNOT_PLUG_BOND_SLAVE [pif], OTHER_OPERATION_IN_PROGRESS, also while a PIF that goes off it here may yet come back."""
+    there, OPERATION_NOT_ALLOWED [text] for one of another kind than the host's switches; for an internal one BRIDGE_NAME_EXISTS [bridge] where
+    somebody has its bridge, OPERATION_NOT_ALLOWED [text] where no switch can have its MTU; CANNOT_PLUG_BOND_SLAVE [pif],
+    OTHER_OPERATION_IN_PROGRESS, also while a PIF that goes off it here may yet come back."""
     if not network.managed:
         bridge = find_foreign(work.state, network, host)
         if bridge is None:
@@ -109,6 +110,7 @@ def bring_up(work: Work, host: Ref, network: Network) -> None:
         if find_by_name(work.state, network.bridge, host):
             raise Failure("BRIDGE_NAME_EXISTS", network.bridge)
         check_unleft(work.state, network, host)
+        check_size(network, network.MTU)
         return
     if pif.bond_slave_of != NULL:
         raise Failure("CANNOT_PLUG_BOND_SLAVE", pif.ref)

@@ -19,6 +19,8 @@ from xenet.model.vm import VM
 
 OVERHEAD: Mapping[TunnelProtocol, int] = {"vxlan": 50, "gre": 42}
 """Octets by which a tunnel's frames are larger than what they carry: RFC 7348, RFC 2890 with a key, over IPv4."""
+LEAST_MTU, MOST_MTU = 68, 65535
+"""What Linux gives an Ethernet device (linux/if_ether.h): a network may say anything until something of it shall be there."""
 MANAGEMENT_ON_VLAN = "management-on-vlan"
 """The pool's other_config that allows what XenServer's releases of this network model do not support."""
 
@@ -75,7 +77,20 @@ def configured_mtu(other_config: Mapping[str, str], network: Network) -> int:
 def own_mtu(other_config: Mapping[str, str]) -> int:
     """0: none, or none that Ethernet can have."""
     own = other_config.get("mtu", "")
-    return int(own) if re.fullmatch("[0-9]{2,5}", own) else 0
+    return int(own) if re.fullmatch("[0-9]{2,5}", own) and LEAST_MTU <= int(own) <= MOST_MTU else 0
+
+
+def find_wrong_size(network: Network, mtu: int) -> str:
+    """Why no device can have what a network says, empty where it can."""
+    fits = LEAST_MTU <= mtu <= MOST_MTU
+    return "" if fits else f"MTU {mtu} of network {network.name_label} is none that Ethernet has, which is {LEAST_MTU} to {MOST_MTU}"
+
+
+def check_size(network: Network, mtu: int) -> int:
+    """The same MTU. Raises OPERATION_NOT_ALLOWED [text]."""
+    if wrong := find_wrong_size(network, mtu):
+        raise not_allowed(wrong)
+    return mtu
 
 
 def port_mtu(state: PoolState, vif: VIF, network: Network, host: Ref) -> int:
@@ -86,7 +101,7 @@ def port_mtu(state: PoolState, vif: VIF, network: Network, host: Ref) -> int:
     own = own_mtu(vif.other_config)
     if own:
         check_passes(state, vif, own, network, host)
-    return own or min(tunnelled_mtu(state, network), _passing(state, _switch_pif(state, network, host), network))
+    return own or check_size(network, min(tunnelled_mtu(state, network), _passing(state, _switch_pif(state, network, host), network)))
 
 
 def check_passes(state: PoolState, vif: VIF, mtu: int, network: Network, host: Ref) -> None:
@@ -167,6 +182,8 @@ def check_mtu(state: PoolState, pif: PIF, mtu: int) -> None:
     """A VLAN's frames go through the device below, so that one takes frames as large: the kernel refuses another MTU, or cuts the upper
     one's down without a word. A NIC takes what it was built for, and no less may pass than what VIFs send. Raises
     PIF_CONFIGURATION_ERROR [pif, text]."""
+    if wrong := find_wrong_size(state.get(Network, pif.network), mtu):
+        raise Failure("PIF_CONFIGURATION_ERROR", pif.ref, wrong)
     check_nics(state, pif, mtu)
     lower = lower_pif(state, pif)
     if lower is not None and mtu > lower.MTU:
