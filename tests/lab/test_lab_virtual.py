@@ -10,6 +10,7 @@ from tests.lab.test_lab_pool import _client, _lab, _processes_of
 from tests.tiny import ARGS, BOOTS_WITHIN, MEMORY, tiny
 from xenet.lab.boot import Boot
 from xenet.lab.topology import MIB, read_lab
+from xenet.lab.virtual import way_in
 
 ADDRESS = "10.0.0.150/24"
 
@@ -58,6 +59,23 @@ def test_without_qemu_it_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert line == "xenet lab: small: qemu-system-x86_64 is not installed here; Debian's package is qemu-system-x86\n"
 
 
+@pytest.mark.parametrize(
+    ("console", "heard"),
+    [
+        (None, "nothing since it is on host1 (its kernel writes there with console=ttyS0 among its arguments)"),
+        (b"\r\n \n", "nothing since it is on host1 (its kernel writes there with console=ttyS0 among its arguments)"),
+        (b"Linux\r\nsmall login: \x1b\xff\r\n\r\n", "it last said: small login: \ufffd"),
+    ],
+)
+def test_what_its_console_said_last_is_told(tmp_path: Path, console: bytes | None, heard: str) -> None:
+    file = tmp_path / "console"
+    if console is not None:
+        file.write_bytes(console)
+    told = way_in("small", "host1", file, "")
+    assert told.endswith(f"{file}, {heard}")
+    assert "talk to it over its network" in told
+
+
 @pytest.mark.kernel
 def test_it_is_there_and_moves_and_goes(tmp_path: Path) -> None:
     made, labs = tiny(), tmp_path / "labs"
@@ -66,11 +84,15 @@ def test_it_is_there_and_moves_and_goes(tmp_path: Path) -> None:
     try:
         until(lambda: reaches(labs), BOOTS_WITHIN)
         assert places(labs) == {"small": "host1", "vm1": "host2"}
-        assert "small is a virtual machine" in _lab(labs, "exec", "small", "true", status=1)
+        refusal = _lab(labs, "exec", "small", "true", status=1)
+        assert "small is a virtual machine on host1" in refusal
+        assert "talk to it at 10.0.0.150" in refusal
+        assert refusal.endswith("/console, it last said: ready\n")
         with _client(labs) as client:
             (vm,), (host,) = client.call("VM.get_by_name_label", "small"), client.call("host.get_by_name_label", "host2")
             client.call("VM.pool_migrate", vm, host, {})
         assert places(labs) == {"small": "host2", "vm1": "host2"}
+        assert "nothing since it is on host2" in _lab(labs, "exec", "small", "true", status=1)
         said = json.loads(_lab(labs, "ping-all", "--json"))
         assert [(pair["from"], pair["to"], pair["ok"]) for pair in said["pairs"]] == [("vm1", "small", True)], "nobody can be sent into it"
         assert "1 of 1 got through" in _lab(labs, "ping-all")

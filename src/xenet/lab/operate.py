@@ -79,7 +79,8 @@ def locate(run: Run, lab: Lab, name: str) -> Namespace:
     for guest in there:
         if name in (guest.name, guest.vm):
             if guest.namespace is None:
-                raise LabError(f"{name} is a virtual machine; what it says is in {run.machines(guest.host) / guest.vm / CONSOLE}")
+                address = (address_of(lab.vms, guest.name) or "").partition("/")[0]
+                raise LabError(virtual.way_in(guest.name, guest.host, run.machines(guest.host) / guest.vm / CONSOLE, address))
             return guest.namespace
     raise Misnamed(f"no {name} here; there are {', '.join([*places(lab), *(guest.name for guest in there)])}")
 

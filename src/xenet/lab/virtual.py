@@ -30,6 +30,25 @@ def living(directory: Path) -> list[GuestView]:
     return [view for view in views if view is not None]
 
 
+def way_in(name: str, host: str, console: Path, address: str) -> str:
+    """What to do instead of running a program in it; `address` is that of the topology, or empty."""
+    words = _last_words(console)
+    heard = f"it last said: {words}" if words else f"nothing since it is on {host} (its kernel writes there with console=ttyS0 among its arguments)"
+    talk = f"talk to it at {address}, from a host's or guest's namespace" if address else "talk to it over its network"
+    ways = f"{talk}; `xenet lab capture {name}` shows its frames; its serial console, to be read only, is {console}, {heard}"
+    return f"{name} is a virtual machine on {host}, no program can be put into it: {ways}"
+
+
+def _last_words(console: Path) -> str:
+    """The last line that is not blank, without what only a terminal can show."""
+    try:
+        lines = console.read_text(errors="replace").splitlines()
+    except OSError:
+        return ""
+    words = ("".join(letter for letter in line if letter.isprintable()).strip() for line in reversed(lines))
+    return next((line for line in words if line), "")
+
+
 def end_all(directory: Path) -> None:
     """Those of all the hosts under a lab's directory."""
     for machines in directory.glob("*/machines"):
