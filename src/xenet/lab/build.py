@@ -67,9 +67,8 @@ def _build_switch(run: Run, lab: Lab, switch: str, pids: Mapping[str, int]) -> N
     lags = sorted({port.lag for port in ports.values() if port.lag})
     bridged = _make_bridge(pid, switch, filtering, lags)
     cables = _cables(lab, switch)
-    for owner, nic, mac, lag in cables:
-        master = (lag or switch) if bridged else ""
-        ip(pid, _cable_lines(owner, nic, mac, master, pids[owner]))
+    masters = {lag: (lag or switch) if bridged else "" for _, _, _, lag in cables}
+    ip(pid, [line for owner, nic, mac, lag in cables for line in _cable_lines(owner, nic, mac, masters[lag], pids[owner])])
     if not bridged:
         for owner, nic, _, _ in cables:
             finish_in(pids[owner], [nic])
