@@ -22,6 +22,7 @@ from xenet.verbs.management import note_address
 from xenet.verbs.measure import measured
 from xenet.verbs.settle import settle
 from xenet.verbs.snooping import VERB as SNOOPING
+from xenet.verbs.stack import find_left
 
 STRICT, _PATIENT = ("undo", "hold", "ever"), ("wait", "hold", "ever")
 """Mercies by which a failure is one, and by which a silent host has time."""
@@ -100,7 +101,8 @@ def failure_of(work: Work, operation: Operation, failed: Mapping[Ref, str], lack
             if operation.verb == SNOOPING:
                 return Failure("COULD_NOT_UPDATE_IGMP_SNOOPING_EVERYWHERE")
             if work.state.find(PIF, ref) is not None:
-                return Failure("PIF_CONFIGURATION_ERROR", ref, failed[ref])
+                gone = {edit.ref for edit in operation.undo if edit.after is None}
+                return Failure("PIF_CONFIGURATION_ERROR", find_left(work.state, ref, gone.__contains__), failed[ref])
             vm = work.state.find(VM, ref)
             return missing_file(vm, lacking[ref]) if vm and ref in lacking else internal(failed[ref])
     return None

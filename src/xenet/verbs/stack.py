@@ -1,7 +1,7 @@
 """PIFs that stand on PIFs: what is below, what is above, and what one must be for the other."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import msgspec
 
@@ -13,7 +13,7 @@ from xenet.model.host import Host
 from xenet.model.network import Network
 from xenet.model.pif import PIF, device_name
 from xenet.model.state import PoolState
-from xenet.model.types import Record, Ref
+from xenet.model.types import PIFRef, Record, Ref
 from xenet.model.vif import VIF
 from xenet.model.vm import VM
 
@@ -61,6 +61,21 @@ def has_address(pif: PIF) -> bool:
 def tunnel_of(state: PoolState, pif: PIF) -> Tunnel | None:
     """The tunnel whose access PIF this is."""
     return next(iter(state.where(Tunnel, "access_PIF", pif.ref)), None)
+
+
+def find_left(state: PoolState, pif: Ref, gone: Callable[[Ref], bool]) -> Ref:
+    """The PIF, or the one that it stands on where it will not be there: nobody could look up what an error says of it."""
+    while gone(pif) and (below := _find_below(state, pif)):
+        pif = below
+    return pif
+
+
+def _find_below(state: PoolState, pif: Ref) -> Ref | None:
+    """Under a VLAN or a tunnel; of a bond the primary slave."""
+    below: list[PIFRef] = [vlan.tagged_PIF for vlan in state.where(VLAN, "untagged_PIF", pif)]
+    below += [tunnel.transport_PIF for tunnel in state.where(Tunnel, "access_PIF", pif)]
+    below += [bond.primary_slave for bond in state.where(Bond, "master", pif)]
+    return Ref(below[0]) if below else None
 
 
 def access_pifs(state: PoolState, pif: PIF) -> list[PIF]:
@@ -159,7 +174,11 @@ def want_plugged(draft: Draft, pif: PIF) -> PIF:
     if (tunnel := tunnel_of(draft.state, pif)) is not None:
         _want_transport(draft, draft.state.get(PIF, tunnel.transport_PIF))
         mtu = configured_mtu(pif.other_config, msgspec.structs.replace(network, MTU=tunnelled_mtu(draft.state, network)))
-    check_mtu(draft.state, pif, mtu)
+    try:
+        check_mtu(draft.state, pif, mtu)
+    except Failure as failure:
+        left = find_left(draft.state, pif.ref, lambda ref: draft.base.find(PIF, ref) is None)
+        raise Failure(failure.code, left, *failure.params[1:]) from failure
     return draft.update(pif, plugged=True, MTU=mtu)
 
 

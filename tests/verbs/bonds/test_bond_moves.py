@@ -143,8 +143,8 @@ def test_a_vlan_too_large_for_the_bond_is_told_of(world, host, eth, network):
     world.call("network.set_MTU", world.external(0), 9000)
     world.call("PIF.plug", eth[0])
     world.call("VLAN.create", eth[0], 42, world.network(MTU=9000))
-    code, _, text = world.refusal("Bond.create", network, (eth[0],), "", "balance-slb", {})
-    assert (code, "MTU 9000 of VLAN 42 is more than the 1500 of bond0" in text) == ("PIF_CONFIGURATION_ERROR", True)
+    code, blamed, text = world.refusal("Bond.create", network, (eth[0],), "", "balance-slb", {})
+    assert (code, blamed, "MTU 9000 of VLAN 42 is more than the 1500 of bond0" in text) == ("PIF_CONFIGURATION_ERROR", eth[0], True)
 
 
 def test_tunnels_move_as_new_records(world, host, eth, network):

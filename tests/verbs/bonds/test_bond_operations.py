@@ -44,6 +44,8 @@ def test_what_fails_on_the_host_has_not_happened(world, host, eth, network, verb
         assert ended.failure is not None
         assert ended.failure.code in ("PIF_CONFIGURATION_ERROR", "INTERNAL_ERROR")
         world.report(host)
+        if ended.failure.code == "PIF_CONFIGURATION_ERROR":
+            assert world.state.find(PIF, Ref(ended.failure.params[0])), "one that is there"
     assert tables(world.state) == before
     assert views(world, host) == seen
     assert violations(world.state) == []
