@@ -1,21 +1,25 @@
-"""What a host's switch is told of a VM that goes: it is unlearned where it is no longer, once, and not before."""
+"""What a host's switch is told of a VM that goes: it is unlearned where it is no longer, once, and not before. And what is heard of one that goes
+to another pool."""
 
 import asyncio
 
 import pytest
 
+from tests.verbs.two_pools import Journey, two_pools
 from tests.verbs.world import World
 from xenet.agent import moves
 from xenet.agent.moves import Moves
 from xenet.agent.replica import Replica
 from xenet.datapath.fake import FakeDatapath
 from xenet.guests.base import FakeGuests
-from xenet.model.hidden import Operation
+from xenet.model.hidden import Frame, Heard, Operation
 from xenet.model.network import Network
-from xenet.model.types import Ref
+from xenet.model.types import PREFIX, Ref
+from xenet.model.vif import VIF
 from xenet.model.vm import VM
 from xenet.plan.compile import compile_guest, compile_switch
 from xenet.plan.view import HostView
+from xenet.verbs.operation import arrived_abroad, forsake, set_out
 
 
 @pytest.fixture(autouse=True)
@@ -142,3 +146,96 @@ def test_a_host_is_ready_for_a_virtual_machine_when_the_kernel_has_noted_its_tap
         assert target.moves.waiting() == set(), "it is noted once"
 
     asyncio.run(ready())
+
+
+class Hears:
+    """An ear that one frame comes to, which tells where that was."""
+
+    def __init__(self, device: str, mac: str) -> None:
+        self.device = device
+
+    def close(self) -> tuple[tuple[Frame, ...], bool]:
+        return (Frame(1, int.from_bytes(self.device.encode())),), True
+
+
+@pytest.fixture
+def journey(monkeypatch: pytest.MonkeyPatch) -> Journey:
+    """The other pool awaits a VM, and this one has yet to send it."""
+    monkeypatch.setattr("xenet.agent.moves.Ear", Hears)
+    monkeypatch.setattr(moves, "NOTED", 0.001)
+    monkeypatch.setattr(moves, "SETTLES", 0.05)
+    return Journey(two_pools(), sent=False)
+
+
+def vif_of(world: World) -> str:
+    (vif,) = [vif.uuid for vif in world.state.all(VIF) if vif.plugged]
+    return vif
+
+
+def test_the_host_of_the_other_pool_hears_it_come(journey: Journey) -> None:
+    there = journey.pools.there
+    uuid = there.get(VM, journey.pools.vm).uuid
+
+    async def go() -> Heard:
+        host = Host(journey.pools.target)
+        for _ in range(2):
+            host.follow(there)
+            there.report(journey.pools.target)
+        assert there.get(VM, journey.pools.vm).crossing == "late"
+        assert host.moves.waiting() == set()
+        host.follow(there)
+        assert list(host.moves.heard) == []
+        assert host.moves.waiting() == {uuid}, "the pool shall not say that it runs before all is heard"
+        async with asyncio.timeout(20):
+            while host.moves.waiting():
+                await asyncio.sleep(0.001)
+        assert not host.moves.under_way
+        (heard,) = host.moves.heard
+        return heard
+
+    heard = asyncio.run(go())
+    assert (heard.vif, heard.coming, heard.switched, heard.whole) == (vif_of(there), True, 1, True)
+    assert (len(heard.new), heard.old, heard.since > 0) == (1, (), True)
+
+
+def sent(journey: Journey, stage: str) -> Host:
+    """The host that it leaves, which follows it from then on."""
+    pools, host = journey.pools, Host(journey.pools.source)
+    guest = compile_guest(pools.here.state, pools.source, pools.vm.removeprefix(PREFIX))
+    assert guest
+    host.guests.start(guest)
+    host.follow(pools.here)
+    assert not host.moves.under_way
+    pools.there.report(pools.target)
+    change = set_out(pools.here.frame("errand"), journey.operation.ref, journey.told.result["way"])
+    assert change
+    pools.here.commit(change)
+    host.guests.become(guest.vm, stage=stage)
+    host.follow(pools.here)
+    return host
+
+
+def test_the_host_of_this_pool_hears_it_go(journey: Journey) -> None:
+    device = f"tap{journey.pools.here.get(VM, journey.pools.vm).domid}.0"
+    host, vif = sent(journey, "going"), vif_of(journey.pools.here)
+    assert (host.moves.under_way, host.moves.heard) == (True, ())
+    journey.pools.here.report(journey.pools.source, {journey.pools.vm: "the connection broke"})
+    host.follow(journey.pools.here)
+    assert (host.moves.under_way, host.moves.heard) == (True, ()), "it may have arrived all the same"
+    journey.end(arrived_abroad)
+    host.follow(journey.pools.here)
+    (heard,) = host.moves.heard
+    assert (heard.vif, heard.coming, heard.new) == (vif, False, ())
+    assert int.from_bytes(device.encode()) in {frame.digest for frame in heard.seen}
+
+
+def test_nothing_is_said_of_one_that_stays(journey: Journey) -> None:
+    host = sent(journey, "going")
+    journey.end(forsake, "it did not arrive")
+    host.follow(journey.pools.here)
+    assert journey.pools.here.get(VM, journey.pools.vm).power_state == "Running"
+    assert (host.moves.under_way, host.moves.heard) == (False, ())
+
+
+def test_an_agent_that_comes_when_it_is_gone_has_missed_it(journey: Journey) -> None:
+    assert not sent(journey, "gone").moves.under_way

@@ -1,6 +1,7 @@
 """A virtual machine that QEMU runs moves between two pools while it runs."""
 
 import io
+import re
 from collections.abc import Iterator
 from contextlib import closing
 
@@ -13,8 +14,11 @@ from tests.e2e.test_migration_qemu import SLACK_MS, received
 from tests.e2e.world import PASSWORD, until
 from tests.tiny import tiny
 from xenet.cli.xe.main import run as xe
+from xenet.cli.xe.tasks import members
 
 pytestmark = pytest.mark.kernel
+MORE = 20
+"""Frames: a tenth of a second's, in which a busy machine may not get to them."""
 
 
 @pytest.fixture(scope="module")
@@ -25,18 +29,23 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Border]:
 
 
 def test_it_moves_there_and_back_under_traffic(site: Border) -> None:
-    """A connection lives on, and no echo request is answered twice. The switch knows its place when the task ends."""
+    """A connection lives on, and no echo request is answered twice. The switch knows its place when the task ends, whose result is what both
+    pools' hosts heard: as many are lost as went without an answer, but for a few other frames (ARP), or such as QEMU had yet to take from its tap."""
     with closing(site.talk()) as talk:
         for target in reversed(HOSTS):
             with echoes(site.router) as stream:
                 talk.sendall(b"x" * 10_000)
                 ended = site.move(target)
-            assert (ended["status"], ended["result"]) == ("success", f"<value>{site.vm}</value>"), ended["error_info"]
+            assert ended["status"] == "success", ended["error_info"]
+            said = members(ended["result"])
             assert site.port_of_it() == target
             assert site.where() == target
             assert received(talk, 10_000) == b"x" * 10_000
             assert stream.duplicated() == 0
             assert stream.gap() <= SLACK_MS
+            assert (said["whole"], said["duplicated"]) == ("true", "0"), said
+            assert -MORE <= int(said["lost"]) - len(stream.lost()) <= MORE, said
+            assert all(float(said[name]) > 0 for name in ("frames", "gap", "pause", "announced")), said
             until(site.settled)
             assert site.answers()
 
@@ -49,7 +58,10 @@ def test_xe_moves_it(site: Border) -> None:
     words = ["vm-migrate", f"vm={site.uuid}", f"remote-master={there.url}", "remote-username=root", f"remote-password={PASSWORD}"]
     out, err = io.StringIO(), io.StringIO()
     status = xe([*words, "remote-network=xenbr0", f"vif:{vif}={network}"], {"XENET_SOCKET": here.socket}, io.StringIO(), out, err)
-    assert (status, out.getvalue(), err.getvalue()) == (0, f"machine: runs in the other pool, on {target}\n", "")
+    assert (status, err.getvalue()) == (0, "")
+    cost = r"\d+ of \d+ frames lost, 0 duplicated(, [\d.]+ ms without any)?, the VM itself stood still for \d+ ms"
+    form = rf"machine: runs in the other pool, on {target}; {cost}, announced [\d.]+ ms after the switch-over began\n"
+    assert re.fullmatch(form, out.getvalue()), out.getvalue()
     assert site.where() == target
     until(site.settled)
 

@@ -43,6 +43,20 @@ def test_only_what_all_ears_could_hear_counts() -> None:
     assert measured([late, replace(LEFT, seen=frames(9, 10))])["lost"] == "1"
 
 
+def test_before_the_source_listens_nothing_is_missed() -> None:
+    """A VM that leaves its pool is listened to there when it is sent, which is after the other pool has begun to."""
+    later = replace(LEFT, since=START + 5 * MS, seen=frames(*range(5, 20)), old=frames(*range(5, 10)))
+    flooded = replace(COME, seen=frames(2, 20), old=())
+    assert measured([flooded, later])["lost"] == "3"
+
+
+def test_clocks_that_contradict_each_other_tell_no_gap() -> None:
+    late = replace(LEFT, old=tuple(Frame(frame.time + 60_000 * MS, frame.digest) for frame in COME.old))
+    found = measured([replace(COME, old=()), late])
+    assert "gap" not in found
+    assert (found["lost"], found["duplicated"], found["announced"]) == ("3", "0", "3.0")
+
+
 def test_a_quiet_vm_has_no_gap() -> None:
     quiet = measured([replace(COME, seen=(), old=(), new=()), replace(LEFT, seen=())])
     assert "gap" not in quiet

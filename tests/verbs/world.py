@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 
 from xenet.model.change import Change
 from xenet.model.errors import Failure
-from xenet.model.hidden import NIC, BondLinks, Lease, Operation
+from xenet.model.hidden import NIC, BondLinks, Heard, Lease, Operation
 from xenet.model.network import Network
 from xenet.model.pif import PIF
 from xenet.model.state import PoolState
@@ -116,11 +116,13 @@ class World:
         nics: tuple[NIC, ...] | None = None,
         bonds: tuple[BondLinks, ...] | None = None,
         lacking: Mapping[Ref, str] | None = None,
+        heard: tuple[Heard, ...] = (),
     ) -> list[Ended]:
         """The host is as the present state wants it, but for the failures."""
         by_uuid = {ref.removeprefix(PREFIX): text for ref, text in (failures or {}).items()}
         kinds = {ref.removeprefix(PREFIX): kind for ref, kind in (lacking or {}).items()}
-        change, ended = take_report(self.frame("report"), host, News(self.state.revision, by_uuid, nics, bonds=bonds, lacking=kinds))
+        news = News(self.state.revision, by_uuid, nics, bonds=bonds, lacking=kinds, heard=heard)
+        change, ended = take_report(self.frame("report"), host, news)
         self.commit(change)
         return ended
 

@@ -2,8 +2,9 @@
 to it, so that the migration can say what was lost.
 
 The host that the VM leaves hears what comes for it, at its port and at the uplink. The host that it comes to hears that too, and what reaches
-the guest, by the old NIC and by the new. The server compares the two (verbs/measure.py). A QEMU's NICs are not to be listened to; it gets what
-its tap does, by the old one until it stands still, by the new one from its first frame on, as that is shut until it runs.
+the guest, by the old NIC and by the new. The server compares the two (verbs/measure.py); where there are two
+pools, it is that of the one that the VM leaves. A QEMU's NICs are not to be listened to; it gets what its tap does, by the old one until it
+stands still, by the new one from its first frame on, as that is shut until it runs.
 
 A host is not ready for a QEMU before its tap can be opened without delay. The kernel notes once a second that somebody has opened a tap (its
 net/core/link_watch.c), and a bridge's port that is set up before it is noted drops all frames until then.
@@ -178,9 +179,9 @@ class Moves:
 
     def _begin(self, ways: Sequence[str], port: PortView) -> None:
         vm = self._replica.state.find(VM, ref_of(port.vm))
-        if vm is None or not vm.handing_over:  # an agent that was not there before the switch-over has missed what there is to hear
+        if vm is None or not self._is_in_time(vm, port):
             return
-        post = _Post(port, coming=vm.running_on != self._replica.host)
+        post = _Post(port, coming=vm.crossing == "awaits" if vm.crossing else vm.running_on != self._replica.host)
         if port.kind == "tap" and not post.coming:
             post.stopped = partial(self._guests.stood_still, port.vm)
         try:
@@ -190,18 +191,23 @@ class Moves:
         else:
             self._posts[port.device] = post
 
+    def _is_in_time(self, vm: VM, port: PortView) -> bool:
+        """An agent that was not there before the switch-over has missed what there is to hear."""
+        return vm.handing_over or vm.crossing == "awaits" or (vm.crossing == "goes" and self._is_still_here(port))
+
     def _go_on(self, device: str, post: _Post, port: PortView | None, began: int) -> None:
         vm = self._replica.state.find(VM, ref_of(post.port.vm))
         here = vm is not None and vm.running_on == self._replica.host
-        if vm is None or (vm.peer == NULL and here != post.coming):  # it was taken back
+        over = vm is None or (vm.peer == NULL and vm.crossing in ("", "late"))
+        if here and post.coming and not post.switched and port is not None and not port.moving:
+            post.switched = began
+        if over and here != post.coming:  # it was taken back
             self._posts.pop(device).close()
-        elif vm.peer == NULL and not post.coming:
+        elif over and not post.coming:
             self.heard += (self._posts.pop(device).close(),)
-        elif vm.peer == NULL and not post.settling:
+        elif over and not post.settling:
             post.settling = True
             asyncio.get_running_loop().call_later(SETTLES, self._settled, device)
-        elif here and post.coming and not post.switched and port is not None and not port.moving:
-            post.switched = began
 
     def _settled(self, device: str) -> None:
         if post := self._posts.pop(device, None):

@@ -50,9 +50,7 @@ def launch(
 ) -> int:
     """Start the process that holds the lock from now on, as its standard output, in a session of its own; its pid. It must write that there
     itself, as a line. Raises OSError."""
-    process = subprocess.Popen(
-        argv, stdin=stdin, stdout=lock, stderr=stderr, pass_fds=pass_fds, start_new_session=True, cwd=cwd, env=env or {}
-    )
+    process = subprocess.Popen(argv, stdin=stdin, stdout=lock, stderr=stderr, pass_fds=pass_fds, start_new_session=True, cwd=cwd, env=env or {})
     process.returncode = 0  # Given away: its end shows in the lock, and Popen would poll every guest ever started at each new process.
     return process.pid
 

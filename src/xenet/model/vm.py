@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Annotated, ClassVar, Literal
 
+from xenet.model.hidden import Heard
 from xenet.model.task import EPOCH
 from xenet.model.types import (
     EMPTY,
@@ -200,6 +201,8 @@ class VM(Record, frozen=True, kw_only=True):
     """Where its guest is awaited by the other pool's host: `address:port`; with that pool's record of it the same."""
     ticket: Hidden[str] = ""
     """Of one that came while it ran: the digest of what the pool that it left knows it by."""
+    heard: Hidden[tuple[Heard, ...]] = ()
+    """Of one that came while it ran: what its host heard meanwhile, until the pool that it left has let go of it."""
     halting: Hidden[bool] = False
     """Wanted: the guest shall end by itself, as it was asked to; it is not started again when it has."""
 

@@ -5,14 +5,14 @@ for good (verbs/cross_out.py says what that means). A server that was killed goe
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from xenet.model.errors import Failure
 from xenet.model.hidden import Operation
 from xenet.model.types import Ref
 from xenet.server.abroad import tell_abroad
 from xenet.verbs.call import Destination, Errand, Outcome
-from xenet.verbs.cross_in import ASK, CALL_OFF, GONE, LET_GO, RUNS
+from xenet.verbs.cross_in import CALL_OFF, GONE, LET_GO, RUNS, TELL, heard_in
 from xenet.verbs.operation import arrived_abroad, forget, forsake, give_up, set_out
 
 if TYPE_CHECKING:
@@ -55,11 +55,11 @@ def take_up(core: Core, operation: Operation) -> None:
 
 async def follow(core: Core, operation: Operation) -> None:
     """Until one of the pools has it: the VM has set out."""
-    pause, said = PAUSES[0], None
+    pause, said = PAUSES[0], ""
     while (now := core.store.snapshot().find(Operation, operation.ref)) is not None and now.objects:
-        said = await _answer(core, operation, CALL_OFF if now.failure else ASK)
-        if said == RUNS:
-            core.commit_end(*arrived_abroad(core.call("errand"), operation.ref))
+        said = await _answer(core, operation, CALL_OFF if now.failure else TELL)
+        if said.split(" ")[0] == RUNS:
+            core.commit_end(*arrived_abroad(core.call("errand"), operation.ref, heard_in(said)))
         elif said == GONE:
             core.commit_end(*forsake(core.call("errand"), operation.ref, "it did not arrive"))
         else:
@@ -77,12 +77,12 @@ async def let_go(core: Core, operation: Operation) -> None:
     core.commit_end(forget(core.call("errand"), operation.ref), ())
 
 
-async def _answer(core: Core, operation: Operation, word: str) -> Any:
-    """None where there is none."""
+async def _answer(core: Core, operation: Operation, word: str) -> str:
+    """Empty where there is none."""
     try:
-        return await core.ask_abroad(_destination(operation), "VM.arrival", *_named(operation), word)
+        return str(await core.ask_abroad(_destination(operation), "VM.arrival", *_named(operation), word))
     except Failure:  # which stands in the log already
-        return None
+        return ""
 
 
 async def _say(core: Core, operation: Operation, word: str) -> None:

@@ -9,9 +9,11 @@ decides that, so a host that is silent is waited for. The other pool asks how it
 import hashlib
 import hmac
 
+import msgspec
+
 from xenet.model.change import Draft
 from xenet.model.errors import Failure, invalid_value, not_allowed
-from xenet.model.hidden import Operation
+from xenet.model.hidden import Heard, Operation
 from xenet.model.host import Host
 from xenet.model.network import Network
 from xenet.model.pif import PIF, primary_address
@@ -32,10 +34,14 @@ from xenet.verbs.vm import note_start, take_domid
 
 HELD_BACK = ("destroy", "migrate_send")
 """What would make the other pool believe that the VM never came."""
-ASK, CALL_OFF, LET_GO = "ask", "call off", "let go"
-"""What the other pool has to say."""
+CALL_OFF, LET_GO, TELL = "call off", "let go", "tell"
+"""What the other pool has to say; any other word asks how it stands. With `tell` it hears as well what the host here heard of a VM that came; a
+pool that does not know the word takes it for one that asks."""
 COMING, RUNS, GONE = "coming", "runs", "gone"
 """How it stands with the VM here; the last two are for good."""
+MOST_HEARD = 1 << 20
+"""Characters: a longer word of what was heard is not said, nor listened to. A frame is about 40, and 4,000 are kept of each way."""
+_HEARD = msgspec.json.Decoder(dict[int, Heard])
 NO_ADDRESS = "the host has no management address at which the VM could come to it"
 
 
@@ -84,17 +90,36 @@ def assert_can_receive_live(call: Call, inventory: str, networks: NetworkMap, ho
 @message("VM", str, ours=True, hidden=True)
 def arrival(call: Call, vm: VMRef, ticket: str, word: str) -> Outcome | str:
     """How it stands with a VM that VM.receive_live took: `coming`, `runs`, `gone`. By its ticket, without a session. `word`: `call off` where it
-    shall not come any more, `let go` where it is not at the other pool any more, `ask`."""
+    shall not come any more, `let go` where it is not at the other pool any more, `ask`, `tell`: after `runs` comes what `heard_in` reads then."""
     record = call.state.find(VM, vm)
     if record is None or not hmac.compare_digest(record.ticket.encode(), digest(ticket).encode()):
         return GONE
+    if not record.crossing and word == LET_GO:
+        return Outcome(let_go(call, record).change, RUNS)
     if not record.crossing:
-        return Outcome(let_go(call, record).change, RUNS) if word == LET_GO else RUNS
+        return f"{RUNS} {_told(call.state, record)}".rstrip() if word == TELL else RUNS
     if word == CALL_OFF and record.crossing != "late":
         operation = next(iter(call.state.where(Operation, "objects", vm)))
         change, ended = give_up(call, operation.ref, not_allowed("the other pool has called it off"))
         return Outcome(change, COMING, ended=tuple(ended))
     return COMING
+
+
+def _told(state: PoolState, vm: VM) -> str:
+    """By the VIF's device, which is the same in both pools; empty where nobody listened."""
+    devices = {vif.uuid: int(vif.device) for vif in state.where(VIF, "VM", vm.ref)}
+    heard = {devices[post.vif]: post for post in vm.heard if post.vif in devices}
+    text = msgspec.json.encode(heard).decode() if heard else ""
+    return text if len(text) <= MOST_HEARD else ""
+
+
+def heard_in(said: str) -> dict[int, Heard]:
+    """What the host of the other pool heard, by the VIF's device, from an answer to `tell`; empty where that does not say it, or makes no sense."""
+    text = said.removeprefix(RUNS).strip()
+    try:
+        return _HEARD.decode(text) if len(text) <= MOST_HEARD else {}
+    except (msgspec.MsgspecError, UnicodeError):
+        return {}
 
 
 def digest(ticket: str) -> str:

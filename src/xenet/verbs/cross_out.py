@@ -37,7 +37,8 @@ def ask_live(call: Call, vm: VM, dest: Texts, vif_map: Mapping[Ref, Ref], option
 
 
 def send_live(call: Call, vm: VM, dest: Texts, vif_map: Mapping[Ref, Ref], options: Texts) -> Errand:
-    """The result is the VM's reference there. Raises what `ask_live` raises."""
+    """The result is the VM's reference there; of a task what the move has cost, where the other pool says its half of that. Raises what `ask_live`
+    raises."""
     ticket = call.entropy.bytes(16).hex()
     errand = _errand(call, "VM.receive_live", vm, dest, vif_map, {**options, "ticket": digest(ticket)})
     work = Work(call)

@@ -1,4 +1,10 @@
-"""What a migration has cost: the frames to the VM that both hosts heard, compared by their beginnings."""
+"""What a migration has cost: the frames to the VM that both hosts heard, compared by their beginnings.
+
+A frame is known by what it is, whichever host's clock says when it came; what was lost and what came twice is wrong at most for frames of the
+moments at which the hosts began and ended to listen. Only the gap of a QEMU, whose two NICs are on two hosts, is read off two clocks: they are
+assumed to go alike, as by NTP, within a pool and across two. Where they contradict the order of things it is not said. The pause and the time
+of the announcement are of one clock each.
+"""
 
 from collections.abc import Iterable, Sequence
 
@@ -15,9 +21,10 @@ def measured(heard: Sequence[Heard]) -> dict[str, str]:
     """As a task's result shows it; times in milliseconds, of several VIFs the longest.
 
     frames: how many reached the VM while both hosts listened; lost: of those that a host saw on their way to it, how many did not;
-    duplicated: how many came by the old NIC and by the new; gap: from the last frame by the old NIC to the first by the new, where frames
-    came by both; pause: for how long the guest itself stood still, as its hypervisor says; announced: from the begin of the switch-over to
-    the first announcement. `whole` is false where frames came faster than they could be kept. Empty where the destination has heard nothing.
+    duplicated: how many came by the old NIC and by the new; gap: from the last frame by the old NIC to the first by the new, where
+    frames came by both, one after the other; pause: for how long the guest itself stood still, as its hypervisor says; announced: from
+    the begin of the switch-over to the first announcement. `whole` is false where frames came faster than they could be kept, or one of
+    the hosts did not say what it heard. Empty where the destination has heard nothing.
     """
     vifs = [_with_old(post, heard) for post in heard if post.coming]
     if not vifs:
@@ -50,15 +57,15 @@ def _delivered(post: Heard) -> set[int]:
 
 
 def _lost(post: Heard, heard: Sequence[Heard]) -> set[int]:
-    """What either host saw after the ears at the guest were there and before they went, and the guest did not get."""
-    since, until = post.since, post.until - _IN_FLIGHT
+    """What either host saw after all ears at the guest were there and before they went, and the guest did not get."""
+    since, until = max(other.since for other in heard if other.vif == post.vif), post.until - _IN_FLIGHT
     seen = {frame.digest for other in heard if other.vif == post.vif for frame in other.seen if since <= frame.time <= until}
     return seen - _delivered(post)
 
 
 def _gap(post: Heard) -> int | None:
     last, first = max((frame.time for frame in post.old), default=0), min((frame.time for frame in post.new if frame.time), default=0)
-    return first - last if first and last else None
+    return first - last if first >= last > 0 else None
 
 
 def _ms(nanoseconds: int) -> str:

@@ -58,7 +58,7 @@ def let_go(call: Call, record: VM) -> Outcome:
     work = Work(call)
     blocked = {name: why for name, why in record.blocked_operations.items() if why != NOT_YET}
     other_config = {key: value for key, value in record.other_config.items() if key != COMES_FROM}
-    work.update(record, blocked_operations=blocked, other_config=other_config)
+    work.update(record, blocked_operations=blocked, other_config=other_config, heard=())
     return work.outcome()
 
 

@@ -8,11 +8,11 @@ import msgspec
 from xenet.model.change import Change, Draft
 from xenet.model.classes import STORED
 from xenet.model.errors import Failure, internal
-from xenet.model.hidden import Edit, Operation, Phase
+from xenet.model.hidden import Edit, Heard, Operation, Phase
 from xenet.model.host import Host
 from xenet.model.pif import PIF
 from xenet.model.task import Task
-from xenet.model.types import NULL, Ref
+from xenet.model.types import EMPTY, NULL, Ref
 from xenet.model.vif import VIF
 from xenet.model.vm import VM
 from xenet.verbs.attach import is_live
@@ -48,25 +48,34 @@ def fulfil(call: Call, operation: Ref, result: str) -> tuple[Change, list[Ended]
     return work.change(), ended
 
 
-def arrived_abroad(call: Call, operation: Ref) -> tuple[Change, list[Ended]]:
-    """The operation of a VM that now runs in another pool ends well. What is left of it, with no objects, is that this pool has yet to hear that
-    the VM is here no more: `forget` it then."""
+def arrived_abroad(call: Call, operation: Ref, heard: Mapping[int, Heard] = EMPTY) -> tuple[Change, list[Ended]]:
+    """A VM on its way now runs in another pool, so it is here no more. Where that pool says what its host `heard`, by the VIF's device, the call
+    ends when the host here has let go and said what it heard itself; where not, at once. What is left of the operation, with no objects, is that
+    the other pool has yet to hear of it: `forget` it then."""
     work = Work(call)
     found = call.state.find(Operation, operation)
-    if found is None:
+    if found is None or not found.objects:
         return Change(), []
-    vm = found.objects[0]
-    ended = _end(work, msgspec.structs.replace(found, result=xml_result(vm)), None)
-    plain = {"objects": (), "done": (), "undo": (), "back": (), "then": (), "heeds": (), "waiting": (), "mercy": "ever"}
-    work.put(msgspec.structs.replace(found, abroad={**found.abroad, "vm": vm}, **plain))
+    vm = work.state.get(VM, found.objects[0])
+    vifs = {int(vif.device): vif.uuid for vif in work.state.where(VIF, "VM", vm.ref)}
+    theirs = tuple(msgspec.structs.replace(post, vif=vifs[device], coming=True) for device, post in heard.items() if device in vifs)
+    waits = bool(theirs) and is_live(work.state, work.state.get(Host, vm.resident_on))
+    replay(work, found.done)
+    plain = {"objects": (), "done": (), "undo": (), "back": (), "then": (), "heeds": (), "failure": (), "mercy": "skip"}
+    now = {"since": work.base.revision + 1, "deadline": call.now + PATIENCE, "waiting": (vm.resident_on,) if waits else ()}
+    left = work.update(found, abroad={**found.abroad, "vm": vm.ref}, result=xml_result(vm.ref), heard=theirs, **plain, **now)
+    ended = [] if waits else _end(work, left, None)
     settle(work)
     return work.change(), ended
 
 
 def forget(call: Call, operation: Ref) -> Change:
-    """There is nothing more to do about it."""
+    """There is nothing more to say about it to the other pool; its host here may still have to answer."""
     work = Work(call)
-    if found := call.state.find(Operation, operation):
+    found = call.state.find(Operation, operation)
+    if found and found.waiting:
+        work.update(found, abroad=EMPTY)
+    elif found:
         work.delete(found)
     return work.change()
 
@@ -153,7 +162,10 @@ def _end(work: Work, operation: Operation, failure: Failure | None) -> list[Ende
     if operation.heard:
         operation = msgspec.structs.replace(operation, result=xml_result(measured(operation.heard)))
     replay(work, operation.undo if failure else operation.done)
-    work.delete(operation)
+    if "vm" in operation.abroad:  # the other pool has yet to hear of it
+        work.update(operation, waiting=(), mercy="ever", heard=(), task=NULL)
+    else:
+        work.delete(operation)
     for pif in filter(None, (work.state.find(PIF, ref) for ref in operation.objects)):
         note_address(work, pif.host)  # the management interface may have moved or changed meanwhile
     _end_task(work, operation, failure)

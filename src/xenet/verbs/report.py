@@ -8,6 +8,7 @@ from xenet.model.change import Change
 from xenet.model.hidden import NIC, BondLinks, Claim, ForeignBridge, Heard, HostFacts, Lease, Operation
 from xenet.model.pif import PIF
 from xenet.model.types import Ref, ref_of
+from xenet.model.vm import COMES, VM
 from xenet.verbs.addresses import note_leases, note_leases6
 from xenet.verbs.adopt import refresh_metrics
 from xenet.verbs.bond_links import note_bonds
@@ -80,8 +81,15 @@ def _note_facts(work: Work, host: Ref, news: News) -> None:
 
 
 def _note_heard(work: Work, operation: Operation, heard: tuple[Heard, ...]) -> Operation:
-    its = tuple(post for post in heard if ref_of(post.vif) in operation.objects)
-    return work.update(operation, heard=(*operation.heard, *its)) if its else operation
+    """What was heard of a VM that comes from another pool is for that one to compare. Of one that has gone there, the operation knows its VIFs by
+    what that pool has heard."""
+    its = tuple(post for post in heard if ref_of(post.vif) in operation.objects or any(post.vif == known.vif for known in operation.heard))
+    if not its:
+        return operation
+    if vm := next((vm for ref in operation.objects if (vm := work.state.find(VM, ref)) and vm.crossing in COMES), None):
+        work.update(vm, heard=(*vm.heard, *its))
+        return operation
+    return work.update(operation, heard=(*operation.heard, *its))
 
 
 def _without_switch(work: Work, host: Ref, failed: Mapping[Ref, str]) -> dict[Ref, str]:

@@ -5,6 +5,7 @@ from typing import Any
 
 from xenet.cli.xe.connect import Server, open_session, url_of
 from xenet.cli.xe.context import Context
+from xenet.cli.xe.cost import cost_of
 from xenet.cli.xe.errors import describe
 from xenet.cli.xe.execute import Reported
 from xenet.cli.xe.grammar import Misuse
@@ -45,11 +46,11 @@ def migrate_abroad(ctx: Context, vm: Row, values: Values) -> None:
             raise _unreachable(error) from error
         vif_map = {ctx.ref("VIF", uuid): network for uuid, network in networks.items()}
         options = {name: str(values[name]).lower() for name in ("force", "copy", "compress") if values[name] != ""}
-        run_task(ctx, "VM.migrate_send", vm.ref, dest, values["live"], {}, vif_map, options)
+        cost = cost_of(run_task(ctx, "VM.migrate_send", vm.ref, dest, values["live"], {}, vif_map, options))
         name = client.call("host.get_name_label", host)
         runs = vm.record["power_state"] == "Running"
         what = f"runs in the other pool, on {name}" if runs else f"{'a copy is' if values['copy'] else 'is'} in the other pool, for {name}"
-        ctx.out.message(f"{vm.record['name_label']}: {what}")
+        ctx.out.message(f"{vm.record['name_label']}: {what}{f'; {cost}' if cost else ''}")
 
 
 def _refused(failure: Failure, call: Call | None = None) -> Reported:

@@ -5,13 +5,14 @@ from typing import Any
 
 from xenet.cli.xe.abroad import is_abroad, migrate_abroad
 from xenet.cli.xe.context import NULL, Context
+from xenet.cli.xe.cost import cost_of
 from xenet.cli.xe.fields import sro
 from xenet.cli.xe.fields_machine import HOST
 from xenet.cli.xe.fields_network import VIF
 from xenet.cli.xe.generic import print_rows
 from xenet.cli.xe.grammar import Misuse
 from xenet.cli.xe.records import Names, Row, fetch
-from xenet.cli.xe.tasks import members, run_task
+from xenet.cli.xe.tasks import run_task
 
 Values = Mapping[str, Any]
 _MIB = 1 << 20
@@ -78,24 +79,8 @@ def migrate(ctx: Context, vm: Row, values: Values) -> None:
         raise Misuse("Where to? host=<uuid or name>")
     host = find_host(ctx, values["host"] or values["host-uuid"])
     options = {name: str(values[name]).lower() for name in ("live", "force", "compress") if values[name] != ""}
-    cost = members(run_task(ctx, "VM.pool_migrate", vm.ref, host, options))
-    ctx.out.message(f"{vm.record['name_label']} runs on {ctx.call('host.get_name_label', host)}{_said_of(cost)}")
-
-
-def _said_of(cost: Mapping[str, str]) -> str:
-    """What the hosts heard of a migration, in words; nothing where they could not listen."""
-    if not cost:
-        return ""
-    parts = [f"{cost['lost']} of {int(cost['frames']) + int(cost['lost'])} frames lost", f"{cost['duplicated']} duplicated"]
-    if "gap" in cost:
-        parts.append(f"{cost['gap']} ms without any")
-    if "pause" in cost:
-        parts.append(f"the VM itself stood still for {cost['pause']} ms")
-    if "announced" in cost:
-        parts.append(f"announced {cost['announced']} ms after the switch-over began")
-    if cost["whole"] != "true":
-        parts.append("not all could be counted")
-    return f": {', '.join(parts)}"
+    cost = cost_of(run_task(ctx, "VM.pool_migrate", vm.ref, host, options))
+    ctx.out.message(f"{vm.record['name_label']} runs on {ctx.call('host.get_name_label', host)}{f': {cost}' if cost else ''}")
 
 
 def shutdown(ctx: Context, vm: Row, values: Values) -> None:
