@@ -102,3 +102,19 @@ def test_later_it_stays_what_it_is_while_it_runs(tmp_path: Path, monkeypatch: py
             assert not made.follow(told({})) if option == "auto" else True
             assert not made.follow(told(VLAN))
             assert made.name == "bridge"
+
+
+@pytest.mark.parametrize("lack", ["", "no VLANs here"])
+def test_a_choice_is_always_told_and_what_was_asked_for_only_to_who_wants_to_hear_more(
+    lack: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    lacking(monkeypatch, VLANs=lack)
+    monkeypatch.setattr(programs, "find_programs", lambda: None)
+    with closing(started(tmp_path, monkeypatch)) as made:
+        made.follow(told(VLAN))
+    with closing(started(tmp_path, monkeypatch)) as made:
+        last = f"datapath {made.name}: {lack or 'the kernel has what the pool needs here (VLANs)'}"
+    assert [record.getMessage() for record in caplog.records if record.levelname == "WARNING"][-1] == last
+    caplog.clear()
+    started(tmp_path, monkeypatch, "bridge").close()
+    assert caplog.records == []

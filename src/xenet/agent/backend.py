@@ -81,7 +81,7 @@ class Backend:
         self.name, why = (self._noted.chosen, "a message of the API chose it") if self._noted.chosen else (option, "it was asked for")
         if self.name == "auto":
             self.name, why = choose(self._noted.needs)
-        (log.info if self.name in (option, "bridge") else log.warning)("datapath %s: %s", self.name, why)
+        log.log(logging.INFO if self.name == option else logging.WARNING, "datapath %s: %s", self.name, why)
         self._epoll = select.epoll()
         self._datapath = self._open(self.name)
         self._epoll.register(self._datapath.fileno(), select.EPOLLIN)
