@@ -9,7 +9,7 @@ from scapy.packet import Packet
 
 from xenet.model.hidden import Claim
 from xenet.plan.announcement import announcement
-from xenet.plan.claims import MOST, claimed, joined
+from xenet.plan.claims import MOST, claimed, is_answer, joined
 from xenet.plan.view import LockView
 
 MAC, OTHER = "02:00:00:00:61:00", "02:00:00:00:61:01"
@@ -39,6 +39,8 @@ CLAIMS = {
     "a question for routers": (nd(ICMPv6ND_RS(), ICMPv6NDOptSrcLLAddr(lladdr=MAC), source="fe80::1"), "fe80::1"),
     "another option first": (nd(ICMPv6ND_NA(tgt=V6), ICMPv6NDOptPrefixInfo(prefix="2001:db8::"), ICMPv6NDOptDstLLAddr(lladdr=MAC)), V6),
 }
+ANSWERS = {"an answer"}
+"""Of these, what only answers, as Linux does at a NIC that has not the address."""
 NO_CLAIMS = {
     "whether an address is free": arp(address="0.0.0.0", target=V4),
     "whether an IPv6 address is free": nd(ICMPv6ND_NS(tgt=V6), source="::"),
@@ -62,6 +64,11 @@ NO_CLAIMS = {
 def test_what_is_claimed(name: str) -> None:
     packet, address = CLAIMS[name]
     assert claimed(bytes(packet), MAC) == address
+
+
+@pytest.mark.parametrize("name", CLAIMS)
+def test_an_answer_is_told_from_use(name: str) -> None:
+    assert is_answer(bytes(CLAIMS[name][0])) == (name in ANSWERS)
 
 
 @pytest.mark.parametrize("name", NO_CLAIMS)

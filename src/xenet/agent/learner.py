@@ -4,6 +4,9 @@ so that the host to which a guest goes can speak for it, and clients see them.
 A guest decides how much it says, so all of it is bounded: how often one is listened to, how many new addresses one may have in a time
 (`ROOM`, `REFILL_S`), how many are kept (plan/claims.py), how often the server is told (Loop). What the server knows is in the replica: a claim is
 noted again only when it is REFRESH_S old there, and told when there is something to tell anyway.
+
+A guest with two NICs on one segment may answer for its addresses at both. An address of one VM is at the NIC that it used it from last, or
+announced it; an answer from another NIC counts only when the first has been silent about it for SETTLES_S of such answers.
 """
 
 import asyncio
@@ -18,7 +21,8 @@ from xenet.agent.listener import Listener
 from xenet.agent.replica import Replica
 from xenet.model.hidden import Claim, GuestAddresses
 from xenet.model.types import ref_of
-from xenet.plan.claims import allows, claimed, joined
+from xenet.model.vif import VIF
+from xenet.plan.claims import allows, claimed, is_answer, joined
 from xenet.plan.view import HostView, PortView
 
 log = logging.getLogger("xenet.agent")
@@ -28,6 +32,8 @@ ROOM, REFILL_S = 16, 10.0
 SLICE_S, MOST = 0.5, 32
 """In so many seconds so many frames of one device are read; who says more is not listened to for DEAF_S."""
 DEAF_S = 5.0
+SETTLES_S = 60.0
+"""Seconds of answers from another NIC of a guest, with no word from the one that has the address, after which it is at the other."""
 
 
 class Book:
@@ -39,19 +45,46 @@ class Book:
         """By VIF, then address."""
         self._room: dict[str, tuple[float, float]] = {}
         """VIF -> for how many new addresses there was room, and when."""
+        self._answering: dict[tuple[str, str], tuple[str, float]] = {}
+        """VM and address -> the VIF from which it is answered for while another one has it, and since when that one is silent."""
 
     def hear(self, port: PortView, frame: bytes, now: float) -> bool:
-        """A frame from the guest behind a port; whether it claims an address that the server does not know of."""
+        """A frame from the guest behind a port; whether it claims an address that the server does not know of, or not to be there."""
         address = claimed(frame, port.mac, port.lock)
         if not address:
             return False
-        last = self._known(port.vif).get(address) or self._fresh[port.vif].get(address)
-        if last is not None and now - last.heard < REFRESH_S:
+        last, answer = self._find(port.vif, address), is_answer(frame)
+        others = [vif for vif in self._others(port) if self._find(vif.uuid, address)]
+        if answer and last is None and others and not self._outlasts(port, address, now):
+            return False
+        self._answering.pop((port.vm, address), None)
+        rivals = [] if answer and last else [vif.uuid for vif in others if vif.network == self._network(port)]
+        if last is not None and now - last.heard < REFRESH_S and not rivals:
             return False
         if last is None and not self._has_room(port.vif, now):
             return False
+        for rival in rivals:
+            self._fresh[rival].pop(address, None)
         self._fresh[port.vif][address] = Claim(address, int(now))
-        return last is None
+        return last is None or bool(rivals)
+
+    def _outlasts(self, port: PortView, address: str, now: float) -> bool:
+        """Whether a VIF that answers for another's address has done so for long enough."""
+        vif, since = self._answering.get((port.vm, address), ("", now))
+        if vif != port.vif:
+            self._answering[port.vm, address] = port.vif, now
+        return vif == port.vif and now - since >= SETTLES_S
+
+    def _others(self, port: PortView) -> list[VIF]:
+        """The other VIFs of the port's VM."""
+        return [vif for vif in self._replica.state.where(VIF, "VM", ref_of(port.vm)) if vif.uuid != port.vif]
+
+    def _network(self, port: PortView) -> str:
+        vif = self._replica.state.find(VIF, ref_of(port.vif))
+        return vif.network if vif else ""
+
+    def _find(self, vif: str, address: str) -> Claim | None:
+        return self._known(vif).get(address) or self._fresh.get(vif, {}).get(address)
 
     def _has_room(self, vif: str, now: float) -> bool:
         left, since = self._room.get(vif, (ROOM, now))
@@ -76,9 +109,10 @@ class Book:
         return {vif: tuple(fresh.values()) for vif, fresh in self._fresh.items()}
 
     def addresses(self, port: PortView) -> list[str]:
-        """Of the guest behind a port, those that it may have."""
+        """Of the guest behind a port, those that it may have, and has not taken to another of its NICs on this network."""
         found = joined(tuple(self._known(port.vif).values()), self._fresh.get(port.vif, {}).values())
-        return [claim.address for claim in found if allows(port.lock, claim.address)]
+        taken = {address for vif in self._others(port) if vif.network == self._network(port) for address in self._fresh.get(vif.uuid, ())}
+        return [claim.address for claim in found if allows(port.lock, claim.address) and claim.address not in taken]
 
     def keep(self, vifs: set[str]) -> None:
         """Forget what was heard of any other VIF."""
@@ -86,6 +120,7 @@ class Book:
             del self._fresh[vif]
         for vif in self._room.keys() - vifs:
             del self._room[vif]
+        self._answering = {key: (vif, since) for key, (vif, since) in self._answering.items() if vif in vifs}
 
 
 class Learner:

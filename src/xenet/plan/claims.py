@@ -34,6 +34,12 @@ def claimed(frame: bytes, mac: str, lock: LockView | None = None) -> str:
     return _checked(address, lock) if address else ""
 
 
+def is_answer(frame: bytes) -> bool:
+    """Whether a frame that claims an address only answers who asked for it. Linux answers by ARP at each NIC that the question reaches, whichever
+    has the address (arp_ignore); for IPv6 it does so at the right one alone."""
+    return frame[12:14] == _ARP and frame[20:22] == b"\x00\x02" and frame[28:32] != frame[38:42]
+
+
 def _by_arp(frame: bytes, own: bytes) -> bytes:
     whole = len(frame) >= 42 and frame[14:20] == _ARP_HEAD and frame[20:22] in (b"\x00\x01", b"\x00\x02")
     return frame[28:32] if whole and frame[22:28] == own else b""
