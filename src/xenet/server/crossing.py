@@ -2,24 +2,34 @@
 for good (verbs/cross_out.py says what that means). A server that was killed goes on asking.
 """
 
-from __future__ import annotations
-
 import asyncio
-from typing import TYPE_CHECKING
+from collections.abc import Coroutine, Sequence
+from typing import Any, Protocol
 
+from xenet.model.change import Change
 from xenet.model.errors import Failure
 from xenet.model.hidden import Operation
 from xenet.model.types import Ref
-from xenet.server.abroad import tell_abroad
-from xenet.verbs.call import Destination, Errand, Outcome
+from xenet.server.abroad import AskAbroad, tell_abroad
+from xenet.store.base import Store
+from xenet.verbs.call import Call, Destination, Ended, Errand, Outcome
 from xenet.verbs.cross_in import CALL_OFF, GONE, LET_GO, RUNS, TELL, heard_in
 from xenet.verbs.operation import arrived_abroad, forget, forsake, give_up, set_out
 
-if TYPE_CHECKING:
-    from xenet.server.core import Core
-
 PAUSES = (0.05, 2.0)
 """Seconds between two questions: at first, and at most."""
+
+
+class Core(Protocol):
+    """What a crossing needs of the core that runs it (server/core.py)."""
+
+    store: Store
+    ask_abroad: AskAbroad
+
+    def call(self, message: str) -> Call: ...
+    def commit_end(self, change: Change, ended: Sequence[Ended]) -> None: ...
+    def go_on(self, work: Coroutine[Any, Any, Any]) -> None: ...
+    async def settled(self, operation: Ref) -> None: ...
 
 
 async def carry_live(core: Core, errand: Errand, hold: Outcome) -> Ref:
