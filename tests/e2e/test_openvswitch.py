@@ -68,6 +68,15 @@ def test_everybody_reaches_everybody(lab):
     assert lab("drift") == lab("plan") == ""
 
 
+def test_open_vswitchs_programs_are_at_home_in_a_host(lab):
+    assert lab("lab", "exec", "host1", "ovs-vsctl", "list-br") == "xenbr0\nxenbr1"
+    uuids = {lab("lab", "exec", host, "--", "ovs-vsctl", "get", "Open_vSwitch", ".", "_uuid") for host in ("host1", "host2")}
+    assert len(uuids) == 2, "each host's own"
+    assert "actions=NORMAL" in lab("lab", "exec", "host2", "--", "ovs-ofctl", "dump-flows", "xenbr0")
+    assert "MAC" in lab("lab", "exec", "host1", "--", "sh", "-c", "ovs-appctl -t $OVS_RUNDIR/vswitchd.ctl fdb/show xenbr0")
+    assert "OVS_RUNDIR" not in lab("lab", "exec", "vm1", "env")
+
+
 def test_kill_9_of_agent_and_daemons_changes_nothing_for_long(lab):
     agent = lab.folder / "processes" / "host1" / "pid"
     os.kill(int(agent.read_text()), signal.SIGKILL)

@@ -236,7 +236,8 @@ def graph(form: str, run: "Run") -> None:
 @click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)
 @named
 def execute(where: str, command: tuple[str, ...], run: "Run") -> None:
-    """Run a command inside a guest, machine, switch or host, with its own exit status.
+    """Run a command inside a guest, machine, switch or host, with its own exit status. Where that has an Open vSwitch, ovs-vsctl, ovs-ofctl
+    and their like are found and mean that one.
 
     Example: xenet lab exec vm1 -- ping -c 3 10.0.0.254
     """

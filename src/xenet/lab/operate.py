@@ -118,10 +118,10 @@ def ip_json(pid: int, *arguments: str) -> list[dict[str, Any]]:
 
 
 def command_in(run: Run, name: str, command: Sequence[str]) -> list[str]:
-    """A command line that runs `command` inside a host, machine or guest, guests having their addresses by then. Raises LabError."""
+    """A command line that runs `command` inside a host, switch, machine or guest, guests having their addresses by then. Raises LabError."""
     lab = run.lab()
     ensure_addresses(run, lab)
-    return inside(locate(run, lab, name).pid, command)
+    return inside(locate(run, lab, name).pid, vswitch.at_home(run, name, command) if name in places(lab) else command)
 
 
 def become(command: Sequence[str]) -> None:

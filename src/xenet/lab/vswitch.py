@@ -4,6 +4,7 @@ which moves the frames in userspace. It ends with the namespace."""
 import os
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 
 from xenet.datapath.namespaces import opened_in
 from xenet.datapath.openvswitch.control import ask
@@ -26,7 +27,19 @@ def is_here() -> bool:
 
 
 def is_one(run: Run, switch: str) -> bool:
+    """Whether this switch is one, or this host has one."""
     return _daemons(run, switch).folder.exists()
+
+
+def at_home(run: Run, name: str, command: Sequence[str]) -> list[str]:
+    """The command, in whose environment ovs-vsctl(8), ovs-ofctl(8) and their like are found, and mean the Open vSwitch of this host or switch.
+    As it is where there is none."""
+    if not is_one(run, name) or not is_here():
+        return list(command)
+    programs = find_programs()
+    there = dict.fromkeys(str(Path(program).parent) for program in (programs.vsctl, programs.ofctl, programs.ovsdb_tool, programs.vswitchd))
+    path = ":".join([*os.environ.get("PATH", os.defpath).split(":"), *there])
+    return ["env", *(f"{key}={value}" for key, value in {**_daemons(run, name).environment(), "PATH": path}.items()), *command]
 
 
 def make(run: Run, switch: str, ports: Mapping[str, SwitchPort], filtering: bool) -> None:

@@ -66,14 +66,18 @@ class Daemons:
 
     def _run(self, *command: str) -> None:
         """Raises NoOpenVSwitch with what it said."""
-        folders = dict.fromkeys(("OVS_RUNDIR", "OVS_LOGDIR", "OVS_DBDIR", "OVS_SYSCONFDIR"), str(self.folder))
-        environment = {**os.environ, **find_programs().environment, **folders}
+        environment = {**os.environ, **self.environment()}
         try:
             done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=START_S, check=False, stdin=subprocess.DEVNULL)
         except subprocess.TimeoutExpired:
             raise NoOpenVSwitch(f"{Path(command[0]).name} does not start: see {self.folder}") from None
         if done.returncode:
             raise NoOpenVSwitch(f"{Path(command[0]).name}: {' '.join(done.stderr.split())}")
+
+    def environment(self) -> dict[str, str]:
+        """In which Open vSwitch's programs are at home here: they find their libraries, and this database and its bridges. Raises NoOpenVSwitch."""
+        folders = dict.fromkeys(("OVS_RUNDIR", "OVS_LOGDIR", "OVS_DBDIR", "OVS_SYSCONFDIR"), str(self.folder))
+        return {**find_programs().environment, **folders}
 
     def stop(self) -> None:
         """End both, and take their files away. Idempotent."""
