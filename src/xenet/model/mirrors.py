@@ -21,12 +21,6 @@ def named_by(other_config: Mapping[str, str]) -> str:
     return ref_of(other_config[KEY]) if other_config.get(KEY) else NULL
 
 
-def find_target(state: PoolState, source: Source) -> VIF | None:
-    """The VIF that a source is mirrored to, wherever both are; None: there is none, or it cannot be."""
-    target = state.find(VIF, Ref(source.mirror_to)) if source.mirror_to != NULL else None
-    return target if target is not None and not why_not(state, source, target) else None
-
-
 def why_not(state: PoolState, source: Source, target: VIF) -> str:
     """Why a source cannot be mirrored to this VIF, whatever runs where; empty: it can."""
     if target.ref == source.ref:
