@@ -93,6 +93,17 @@ def test_the_phases_of_a_migration(world, hosts, running):
     assert world.get(VM, vm).born == domid
 
 
+def test_its_task_says_how_far_it_is(world, hosts, running):
+    (a, b), (vm, _) = hosts, running
+    begin(world, vm, b)
+    seen = []
+    for host in (b, a, b, a, b):
+        seen.append(round(world.get(Task, operation(world).task).progress, 2))
+        world.report(host)
+    assert seen == [0.0, 0.0, 0.33, 0.67, 0.67]
+    assert is_settled(world, vm, b)
+
+
 def test_its_own_host_is_no_journey(world, hosts, vm):
     assert world.call("VM.pool_migrate", vm, hosts[0], OPTIONS) == ""
     assert is_settled(world, vm, hosts[0])

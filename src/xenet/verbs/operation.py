@@ -139,7 +139,8 @@ def fail(work: Work, operation: Operation, failure: Failure) -> list[Ended]:
 def _enter(work: Work, operation: Operation, phase: Phase, then: tuple[Phase, ...]) -> list[Ended]:
     replay(work, phase.enter)
     if task := work.state.find(Task, operation.task):
-        work.update(task, allowed_operations=("destroy",))
+        left = 1 + len(then)
+        work.update(task, allowed_operations=("destroy",), progress=1.0 - (1.0 - task.progress) * left / (left + 1))
     dead = tuple(host for host in phase.waiting if not is_live(work.state, work.state.get(Host, host)))
     answered = [Ended(operation.ref, None)] if phase.answers else []
     entered = work.update(
