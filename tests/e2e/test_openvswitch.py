@@ -142,3 +142,37 @@ def test_a_locks_flows_that_somebody_deletes_are_back_within_seconds(lab):
     assert time.monotonic() - began < 10
     lab.xe("vif-param-set", f"uuid={vif}", "locking-mode=network_default")
     assert lab("drift") == ""
+
+
+def test_the_switches_outside_hear_who_was_on_a_bond_that_is_gone(lab):
+    """The VMs say nothing meanwhile, and the physical switch had them behind the other cable."""
+    nics = [lab.xe("pif-list", "host-name-label=host1", f"device={nic}", "--minimal") for nic in ("eth0", "eth1")]
+    network = lab.xe("network-create", "name-label=both")
+    bond = lab.xe("bond-create", f"network-uuid={network}", f"pif-uuids={','.join(nics)}", "mode=active-backup")
+    macs = {lab.xe("vif-list", f"vm-name-label={vm}", "params=MAC", "--minimal") for vm in ("vm1", "vm3")}
+    lab("lab", "cut", "host1/eth0")
+    until(lambda: lab.pings() == (12, 12))
+    assert places(lab, macs) == {"host1-eth1"}
+    lab("lab", "mend", "host1/eth0")
+    command = [str(Path(sys.executable).with_name("xenet")), "lab", "capture", "router/eth0"]
+    with subprocess.Popen(command, env=lab.environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as capture:
+        try:
+            assert capture.stdout
+            assert capture.stderr
+            while "listening on" not in capture.stderr.readline():
+                assert capture.poll() is None
+            lab.xe("bond-destroy", f"uuid={bond}")
+            until(lambda: places(lab, macs) == {"host1-eth0"})
+            time.sleep(1)
+        finally:
+            capture.terminate()
+        said = capture.stdout.read()
+    told = [line for line in said.splitlines() if "Reverse Request" in line]
+    assert all(any(mac in line for line in told) for mac in macs), said
+    assert lab.pings() == (12, 12)
+    lab.xe("network-destroy", f"uuid={network}")
+
+
+def places(lab: LabOf, macs: set[str]) -> set[str]:
+    """The ports of the physical switch behind which these are."""
+    return {row["port"] for row in json.loads(lab("lab", "fdb", "sw1", "--json")) if row["mac"] in macs}

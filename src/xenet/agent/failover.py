@@ -29,8 +29,15 @@ def follow_links(datapath: Datapath, announce: Announce | None) -> None:
 def behind(bonds: set[str], switches: Iterable[SwitchView]) -> Iterator[tuple[str, dict[str, Sequence[str]]]]:
     """What each switch on one of these bonds, or on a VLAN of one, reaches the world through, and the MACs on it: its own, with the host's
     addresses, and its guests'."""
+    for switch in on(bonds, switches):
+        if switch.uplink:
+            own = [address.partition("/")[0] for address in switch.addresses]
+            yield switch.uplink.device, {switch.mac: own, **{port.mac: () for port in switch.ports.values() if port.up}}
+
+
+def on(devices: set[str], switches: Iterable[SwitchView]) -> Iterator[SwitchView]:
+    """The switches that reach the world through one of these bonds or NICs, or a VLAN of one."""
     for switch in switches:
         uplink = switch.uplink
-        if uplink and bonds & {uplink.device, uplink.vlan.parent if uplink.vlan else ""}:
-            own = [address.partition("/")[0] for address in switch.addresses]
-            yield uplink.device, {switch.mac: own, **{port.mac: () for port in switch.ports.values() if port.up}}
+        if uplink and devices & {uplink.device, uplink.vlan.parent if uplink.vlan else ""}:
+            yield switch

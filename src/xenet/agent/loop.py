@@ -25,6 +25,7 @@ from xenet.agent.learner import Learner
 from xenet.agent.look import TOPICS, look
 from xenet.agent.moves import Moves
 from xenet.agent.replica import OutOfStep, Replica
+from xenet.agent.unbonded import Unbonded
 from xenet.agent.unusable import complaints
 from xenet.link.channel import Channel, connect
 from xenet.link.messages import Answer, Ask, Delta, FromServer, Hello, Report, Snapshot
@@ -94,6 +95,7 @@ class Loop:
         self.himn = Himn(state, link)
         self.guard = Guard(answers, lambda: self._wake(Wake.GATEWAY))
         self._announce = announce
+        self._unbonded = Unbonded(keeper.datapath, announce) if announce else None
         self._port = 0
         self.inbox: asyncio.Queue[Item] = asyncio.Queue()
         self.converged = asyncio.Event()
@@ -123,6 +125,8 @@ class Loop:
             self.guard.close()
             self.moves.close()
             self.learner.close()
+            if self._unbonded:
+                self._unbonded.close()
             await self.given.close()
             await self.himn.close()
 
@@ -185,7 +189,7 @@ class Loop:
             self.moves.see_off()
         steps = self.keeper.converge()
         self._plan_ahead(steps)
-        follow_links(self.keeper.datapath, self._announce)
+        self._follow_bonds()
         if any(told):
             self.given.follow()
             self.himn.follow(self.keeper.replica, self._port)
@@ -203,6 +207,11 @@ class Loop:
                 self._channel.send(self._answer(item))
         if Wake.REAP in batch:
             self._reap()
+
+    def _follow_bonds(self) -> None:
+        follow_links(self.keeper.datapath, self._announce)
+        if self._unbonded:
+            self._unbonded.follow()
 
     def _take(self, item: Item) -> bool:
         """True for what asks for a report: the server's word on what it wants."""
