@@ -1,6 +1,7 @@
 """A tiny virtual machine for tests: Debian's kernel, and an initramfs of busybox and the drivers of virtio's NIC. It answers ping, and at TCP
 port 4000 says everything back. Emulated it takes about 10 s to its `ready` on the serial console. Its kernel's arguments say which address its
 eth0 has (`ip=10.0.0.1/24`); every NIC that it gets comes up. It ends when its power button is pressed, if the arguments do not say `deaf`.
+Where they say `counts` its console counts from 1 on, five times a second.
 """
 
 import shutil
@@ -33,6 +34,7 @@ for word in $(cat /proc/cmdline); do
     case $word in
         ip=*) ip address add ${word#ip=} dev eth0 ;;
         deaf) deaf=yes ;;
+        counts) counts=0 ;;
     esac
 done
 ip link set eth0 up
@@ -45,6 +47,7 @@ nc -ll -p 4000 -e cat &
 until cat /proc/net/tcp /proc/net/tcp6 2>/dev/null | grep -q ":0FA0 .* 0A "; do sleep 0.05; done
 echo ready
 while sleep 0.2; do
+    [ "$counts" ] && echo $((counts += 1))
     for nic in /sys/class/net/eth*; do
         read -r flags <$nic/flags && [ $((flags & 1)) = 1 ] || ip link set ${nic##*/} up
     done

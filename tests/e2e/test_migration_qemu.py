@@ -7,7 +7,7 @@ from contextlib import closing
 import pytest
 import XenAPI
 
-from tests.e2e.machine import ADDRESS, Machine, echoes, record, running_machine
+from tests.e2e.machine import ADDRESS, Machine, console, echoes, record, running_machine
 from tests.e2e.world import until
 from tests.tiny import ECHO
 from xenet.cli.xe.tasks import members
@@ -80,6 +80,7 @@ def test_it_moves_there_and_back_under_traffic(machine: Machine) -> None:
                 said = members(machine.move(host))
             assert received(talk, 10_000) == b"x" * 10_000
             assert machine.where() == host
+            assert "ready" in console(site.pool, host, machine.uuid), "what it said before it came"
             assert site.port_of(machine.mac) == host
             assert stream.duplicated() == 0
             assert said["duplicated"] == "0"

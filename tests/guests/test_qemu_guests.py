@@ -1,5 +1,6 @@
 """Guests as QEMU processes: real ones, which answer on their taps. Few boots, as each takes 10 s where it is emulated."""
 
+import errno
 import os
 import signal
 import socket
@@ -92,7 +93,7 @@ def test_what_it_cannot_start_from_is_named_and_leaves_nothing(host: Host) -> No
 
 def test_a_guest_lives(host: Host) -> None:
     """Started, found by another agent, given a second NIC and bereft of it, sent to another host and back, asked to end."""
-    view = guest(nic(0))
+    view = guest(nic(0), args="counts")
     host.start(view)
     assert host.seen() == view
     assert ping(host.namespace, ADDRESS)
@@ -135,6 +136,10 @@ def journey(host: Host, view: GuestView, talk: socket.socket) -> None:
     awaited = msgspec.structs.replace(view, nics=(nic(0, 2),), stage="awaits", journey=2)
     host.namespace(host.there.start, awaited)
     assert host.there.observe()[VM] == awaited
+    counts_on(host.folder / "host")
+    host.there.stop(VM)
+    counts_on(host.folder / "host")
+    host.namespace(host.there.start, awaited)
     goes = msgspec.structs.replace(view, stage="goes", journey=2)
     assert exchanged(talk, b"before")
     host.guests.send(goes)
@@ -145,7 +150,24 @@ def journey(host: Host, view: GuestView, talk: socket.socket) -> None:
     since, paused = host.guests.stood_still(VM)
     assert 0 < time.time_ns() - since < 60_000_000_000
     assert paused > 0
+    counts_on(host.other)
     taken_back(host, view, talk)
+    words = (host.folder / "host" / VM / CONSOLE).read_bytes()
+    assert b"ready" in words
+    until(lambda: len((host.folder / "host" / VM / CONSOLE).read_bytes()) > len(words))
+
+
+def counts_on(machines: Path) -> None:
+    """Its console there has all that it ever said, and is said more."""
+    before = counted(machines)
+    until(lambda: counted(machines)[len(before) + 1 :])
+    assert counted(machines)[: len(before) + 2] == list(range(1, len(before) + 3))
+
+
+def counted(machines: Path) -> list[int]:
+    """The whole lines since it was ready, but for those of its kernel's."""
+    _, _, words = (machines / VM / CONSOLE).read_bytes().partition(b"ready\r\n")
+    return [int(word) for word in words.split(b"\r\n")[:-1] if word.isdigit()]
 
 
 def taken_back(host: Host, view: GuestView, talk: socket.socket) -> None:
@@ -190,12 +212,17 @@ def test_a_journey_that_fails_says_so_and_is_not_begun_again(host: Host) -> None
     until(lambda: host.there.refresh() and host.there.observe()[VM].stage == "runs")
 
 
-def test_one_that_is_called_back_in_time_stays(host: Host) -> None:
+def test_one_that_is_called_back_in_time_stays(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And where the other host's folder is on another file system, what it has said by then is there nevertheless."""
     view = guest(nic(0), args="deaf")
     for guests in (host.guests, host.there):
         guests.stop(VM)
     host.namespace(host.guests.start, view)
+    with (host.folder / "host" / VM / CONSOLE).open("ab") as console:
+        console.write(b"said before")
+    monkeypatch.setattr(Path, "hardlink_to", across_file_systems)
     host.namespace(host.there.start, msgspec.structs.replace(view, nics=(nic(0, 2),), stage="awaits", journey=6))
+    assert b"said before" in (host.other / VM / CONSOLE).read_bytes()
     pid = held.holder(host.other / VM / LOCK)
     assert pid
     os.kill(pid, signal.SIGSTOP)
@@ -205,6 +232,11 @@ def test_one_that_is_called_back_in_time_stays(host: Host) -> None:
     assert host.seen() == view
     os.kill(pid, signal.SIGCONT)
     until(lambda: host.there.observe() == {})
+    assert b"said before" in (host.folder / "host" / VM / CONSOLE).read_bytes()
+
+
+def across_file_systems(path: Path, target: Path) -> None:
+    raise OSError(errno.EXDEV, os.strerror(errno.EXDEV))
 
 
 def test_one_that_wrote_to_its_disk_elsewhere_starts_anew(host: Host) -> None:

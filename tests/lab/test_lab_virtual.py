@@ -62,8 +62,8 @@ def test_without_qemu_it_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 @pytest.mark.parametrize(
     ("console", "heard"),
     [
-        (None, "nothing since it is on host1 (its kernel writes there with console=ttyS0 among its arguments)"),
-        (b"\r\n \n", "nothing since it is on host1 (its kernel writes there with console=ttyS0 among its arguments)"),
+        (None, "nothing yet (its kernel writes there with console=ttyS0 among its arguments)"),
+        (b"\r\n \n", "nothing yet (its kernel writes there with console=ttyS0 among its arguments)"),
         (b"Linux\r\nsmall login: \x1b\xff\r\n\r\n", "it last said: small login: \ufffd"),
     ],
 )
@@ -92,7 +92,9 @@ def test_it_is_there_and_moves_and_goes(tmp_path: Path) -> None:
             (vm,), (host,) = client.call("VM.get_by_name_label", "small"), client.call("host.get_by_name_label", "host2")
             client.call("VM.pool_migrate", vm, host, {})
         assert places(labs) == {"small": "host2", "vm1": "host2"}
-        assert "nothing since it is on host2" in _lab(labs, "exec", "small", "true", status=1)
+        moved = _lab(labs, "exec", "small", "true", status=1)
+        assert "small is a virtual machine on host2" in moved
+        assert moved.endswith("/console, it last said: ready\n")
         said = json.loads(_lab(labs, "ping-all", "--json"))
         assert [(pair["from"], pair["to"], pair["ok"]) for pair in said["pairs"]] == [("vm1", "small", True)], "nobody can be sent into it"
         assert "1 of 1 got through" in _lab(labs, "ping-all")

@@ -26,7 +26,7 @@ def arguments(guest: GuestView, accel: str) -> list[str]:
         *("-m", f"size={boot.memory}B", "-smp", str(boot.vcpus), "-nodefaults", "-no-user-config", "-display", "none"),
         *("-chardev", f"socket,id=m0,path={MONITOR},server=on,wait=off", "-mon", "chardev=m0,mode=control"),
         *("-chardev", f"socket,id=m1,path={EVENTS},server=on,wait=off", "-mon", "chardev=m1,mode=control"),
-        *("-serial", f"file:{CONSOLE}"),
+        *("-chardev", f"file,id=console,path={CONSOLE},append=on", "-serial", "chardev:console"),
         *_boots(boot),
         *(word for nic in guest.nics for word in _nic(nic)),
         *(("-incoming", f"tcp:{guest.way}" if guest.way else f"unix:{INCOMING}") if guest.stage == "awaits" else ()),

@@ -1,5 +1,6 @@
 """Guests as QEMU processes: a folder a VM, with the process's id and lock (see `held`), what it was started as (guest.json), its monitors, and
-what it says on its serial console. QEMU runs in the folder, in the agent's network namespace, and outlives the agent.
+what it says on its serial console, from its boot on if it was in this pool and on this machine then. QEMU runs in the folder, in the agent's network
+namespace, and outlives the agent.
 
 A guest that moves is two processes for a while, one on each host; each knows by QEMU's protocol whether it has the guest (see `journey`).
 """
@@ -16,7 +17,7 @@ from xenet.guests import held
 from xenet.guests.accel import environment, find_accel
 from xenet.guests.base import GuestError, check_start
 from xenet.guests.journey import ANNOUNCED, begin, call_back, reached, stage_of, why_failed
-from xenet.guests.machine import EVENTS, MONITOR, arguments, check_files, slot_of
+from xenet.guests.machine import CONSOLE, EVENTS, MONITOR, arguments, check_files, slot_of
 from xenet.guests.news import News
 from xenet.guests.qmp import QMP
 from xenet.plan.view import GuestView, NICView
@@ -112,6 +113,8 @@ class QemuGuests:
         folder.mkdir()
         try:
             self._write(folder, guest)
+            if guest.stage == "awaits":
+                self._share_console(folder)
             self._launch(folder, guest)
             self._news.listen(guest.vm, folder / EVENTS)
         except (GuestError, OSError) as error:
@@ -131,6 +134,18 @@ class QemuGuests:
             if time.monotonic() > until:
                 raise GuestError(f"QEMU does not answer: {_last_words(folder)}")
             time.sleep(0.005)
+
+    def _share_console(self, folder: Path) -> None:
+        """One file under both folders, where the guest comes from another host of this machine: all that it has said stands here, and what it says
+        until it comes, in order; its end in either folder leaves the other's. On another file system it is what it has said by now."""
+        there = next(self._elsewhere(folder.name), None)
+        if there is None:
+            return
+        with suppress(OSError):  # it moves all the same
+            try:
+                (folder / CONSOLE).hardlink_to(there / CONSOLE)
+            except OSError:
+                shutil.copyfile(there / CONSOLE, folder / CONSOLE)
 
     def stop(self, vm_uuid: str) -> None:
         """End it; nothing to do when it does not run."""

@@ -33,7 +33,7 @@ def living(directory: Path) -> list[GuestView]:
 def way_in(name: str, host: str, console: Path, address: str) -> str:
     """What to do instead of running a program in it; `address` is that of the topology, or empty."""
     words = _last_words(console)
-    heard = f"it last said: {words}" if words else f"nothing since it is on {host} (its kernel writes there with console=ttyS0 among its arguments)"
+    heard = f"it last said: {words}" if words else "nothing yet (its kernel writes there with console=ttyS0 among its arguments)"
     talk = f"talk to it at {address}, from a host's or guest's namespace" if address else "talk to it over its network"
     ways = f"{talk}; `xenet lab capture {name}` shows its frames; its serial console, to be read only, is {console}, {heard}"
     return f"{name} is a virtual machine on {host}, no program can be put into it: {ways}"
