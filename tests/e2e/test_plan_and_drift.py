@@ -82,7 +82,7 @@ def test_a_bridges_name_that_another_has_taken_is_drift_of_all_that_hangs_there(
     site.host.ip("link", "del", bridge)
     site.host.ip("link", "add", bridge, "type", "bridge")
     told = site.xenet("plan", status=1)
-    assert told.startswith("xenet: host1: its agent is not there to answer (HOST_OFFLINE ")
+    assert told == "xenet: host1: its agent is not there to answer (HOST_OFFLINE)\n"
     world.start_agent("host1")
     rows = until(lambda: site.pool.api.host_metrics.get_live(site.pool.api.host.get_metrics(site.pool.host("host1"))) and site.drift())
     assert [(row["class"], row["uuid"], row["name"], row["field"], row["wanted"], row["observed"]) for row in rows] == [
