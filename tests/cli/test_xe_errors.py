@@ -35,8 +35,8 @@ def call() -> Callable[..., Any]:
             ["class: Bond", f"object: {BOND}", "operations: {destroy}", f"tasks: {{{TASK},{uuid(96)} (Async.VM.pool_migrate)}}"],
         ),
         (
-            Failure("OTHER_OPERATION_IN_PROGRESS", "host_facts", ref(2), "{create}", f"{{{ref(95)}}}"),
-            ["class: host_facts", f"object: {HOST2}", "operations: {create}", f"tasks: {{{TASK}}}"],
+            Failure("OTHER_OPERATION_IN_PROGRESS", "host", ref(2), "{create}", f"{{{ref(95)}}}"),
+            ["class: host", f"object: {HOST2}", "operations: {create}", f"tasks: {{{TASK}}}"],
         ),
         (
             Failure("VM_MIGRATE_FAILED", ref(61), ref(2), ref(2), "it fell silent"),

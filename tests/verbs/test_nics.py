@@ -83,6 +83,7 @@ def test_while_a_nic_is_being_forgotten_nothing_takes_its_place(world, host, pif
         ("PIF.forget", world.pif(host, world.external(0))),
     ):
         assert world.refusal(message, *args)[0] == "OTHER_OPERATION_IN_PROGRESS", message
+    assert world.refusal("PIF.scan", host)[1:3] == ["host", host], "clients know no other object of the host's"
     assert world.refusal("network.destroy", network) == ["NETWORK_CONTAINS_PIF", pif]
     world.host("a", "eth0", "eth1")
     world.report(host)

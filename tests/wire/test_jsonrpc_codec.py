@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from xenet.wire import jsonrpc
-from xenet.wire.text import MOST_PARTS, Malformed
+from xenet.wire.text import MOST_LEVELS, MOST_PARTS, Malformed
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]))
 TREE = st.recursive(
@@ -127,3 +127,17 @@ def test_a_call_has_parts_up_to_a_limit(param, parts):
 def test_no_bytes_end_in_another_error(body):
     with pytest.raises(Malformed):
         jsonrpc.decode_call(body)
+
+
+@pytest.mark.parametrize("shape", ['{{"a": {}}}', "[{}]"])
+def test_values_too_deep_are_refused(shape):
+    def body(levels):
+        value = '"x"'
+        for _ in range(levels):
+            value = shape.format(value)
+        return f'{{"method": "a", "params": [["wide"], {value}], "id": 0}}'.encode()
+
+    assert jsonrpc.decode_call(body(MOST_LEVELS)).params[0] == ["wide"]
+    for levels in (MOST_LEVELS + 1, 5 * MOST_LEVELS):
+        with pytest.raises(Malformed, match="deeply"):
+            jsonrpc.decode_call(body(levels))

@@ -15,7 +15,7 @@ from xenet.model.task import Session
 from xenet.model.types import HostRef, NetworkRef, Ref, SessionRef, StrMap, StrSet, SubjectRef
 from xenet.server import passwords
 from xenet.server.calls import Unknown
-from xenet.server.events import Events, revision_of, subscription, token_of
+from xenet.server.events import Events, heartbeat, revision_of, subscription, token_of
 from xenet.server.sessions import Registered, Sessions, digest
 from xenet.store.base import Store
 from xenet.verbs.catalogue import MESSAGES
@@ -25,8 +25,8 @@ from xenet.verbs.registry import VOID, Message, Param, params_of
 Handler = Callable[..., Awaitable[Any]]
 BUILTIN: dict[str, Message] = {}
 WITHOUT_SESSION = frozenset({"session.login_with_password", "session.slave_local_login_with_password", "VM.arrival"})
-NEXT_WAIT = 30.0
-"""Seconds that event.next waits at a time before it looks whether its session still lives."""
+HEARTBEAT = 30.0
+"""Seconds that event.next waits for news before the pool's record goes to whoever listens to it: that they are not cut off."""
 
 
 class Published(msgspec.Struct, frozen=True):
@@ -219,7 +219,8 @@ async def unregister(context: Context, classes: StrSet) -> None:
 
 @builtin("event", APIType("set", of=APIType("record", name="event")), name="next")
 async def next_(context: Context) -> list[dict[str, Any]]:
-    """Blocks until something happens. A timestamp is a Unix time in seconds.
+    """Blocks until something happens; a listener to the pool hears of it as modified now and then, though nothing has. A timestamp is a Unix
+    time in seconds.
 
     Raises SESSION_NOT_REGISTERED [session], EVENTS_LOST when the log no longer reaches back.
     """
@@ -228,11 +229,11 @@ async def next_(context: Context) -> list[dict[str, Any]]:
         if context.store.log_since(revision_of(known.token)) is None:
             context.sessions.registered[digest(context.session)] = Registered(known.classes, token_of(context.store.snapshot().revision))
             raise Failure("EVENTS_LOST")
-        batch = await from_(context, known.classes, known.token, NEXT_WAIT)
+        batch = await from_(context, known.classes, known.token, HEARTBEAT)
         context.sessions.registered[digest(context.session)] = Registered(known.classes, batch["token"])
-        if batch["events"]:
+        if told := batch["events"] or heartbeat(subscription(known.classes), context.store.snapshot()):
             timestamp = str(context.sessions.now().timestamp())
-            return [{**event, "timestamp": timestamp} for event in batch["events"]]
+            return [{**event, "timestamp": timestamp} for event in told]
 
 
 def _registered(context: Context) -> Registered:

@@ -14,6 +14,7 @@ from xenet.model.change import Change
 from xenet.model.classes import PUBLIC, STORED
 from xenet.model.errors import Failure
 from xenet.model.hidden import Edit
+from xenet.model.pool import Pool
 from xenet.model.state import PoolState
 from xenet.model.types import Record, Ref
 from xenet.store.base import LogEntry, Store
@@ -131,6 +132,11 @@ def event(op: str, state: PoolState, cls: str, ref: Ref) -> dict[str, Any]:
     told = {"id": str(state.revision), "timestamp": "0.0", "class": cls.lower(), "operation": op, "ref": ref}
     record: Record | None = state.find(STORED[cls], ref)
     return told if record is None else {**told, "snapshot": view(state, record)}
+
+
+def heartbeat(wants: Subscription, state: PoolState) -> list[dict[str, Any]]:
+    """Of the pool, for those who want to hear of it."""
+    return [event("mod", state, Pool.xenapi, pool.ref) for pool in state.all(Pool) if wants.wants(Pool.xenapi, pool.ref)]
 
 
 async def _first_of(news: asyncio.Event, over: asyncio.Event, seconds: float) -> None:

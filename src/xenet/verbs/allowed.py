@@ -6,7 +6,8 @@ from xenet.model import errors
 from xenet.model.change import Draft
 from xenet.model.errors import Failure
 from xenet.model.guests import default_kind, kind_of
-from xenet.model.hidden import Edit, Operation
+from xenet.model.hidden import Edit, HostFacts, Operation
+from xenet.model.host import Host
 from xenet.model.network import Network
 from xenet.model.state import PoolState
 from xenet.model.types import NULL, Record, Ref
@@ -74,7 +75,9 @@ def _check_none(record: Record, held: Iterable[Operation]) -> None:
 
 
 def _in_progress(record: Record, current: Mapping[Ref, str]) -> Failure:
-    return errors.in_progress(record.xenapi, record.ref, _braced(current.values()), _braced(current))
+    """What a host has told of itself is the host's, to clients: they know no other such object."""
+    cls = Host.xenapi if isinstance(record, HostFacts) else record.xenapi
+    return errors.in_progress(cls, record.ref, _braced(current.values()), _braced(current))
 
 
 def _braced(texts: Iterable[str]) -> str:

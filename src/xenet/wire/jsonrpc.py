@@ -11,7 +11,7 @@ from typing import Any, Literal, NamedTuple, NoReturn
 
 import msgspec
 
-from xenet.wire.text import Malformed, refuse_many
+from xenet.wire.text import MOST_LEVELS, Malformed, refuse_many
 from xenet.wire.values import plain
 
 FAILURE_CODE = 1
@@ -46,9 +46,20 @@ def decode_call(body: bytes) -> JSONCall:
         request = _decode_odd_text(body, str(error))
     if not request.method:
         raise Malformed("method is empty")
+    if _levels(request.params) > MOST_LEVELS:
+        raise Malformed("values too deeply within each other")
     if request.id is None:
         raise Malformed("a call without id cannot be answered")
     return JSONCall(request.method, request.params, request.id, 2 if request.jsonrpc == "2.0" else 1)
+
+
+def _levels(params: list[Any]) -> int:
+    """How many arrays and structs stand within each other at the most, level by level; it stops at one too many."""
+    levels, inner = 0, params
+    while (inner := [value for value in inner if isinstance(value, list | dict)]) and levels <= MOST_LEVELS:
+        levels += 1
+        inner = [value for outer in inner for value in (outer.values() if isinstance(outer, dict) else outer)]
+    return levels
 
 
 def _decode_odd_text(body: bytes, fault: str) -> _Request:

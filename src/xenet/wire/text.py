@@ -12,6 +12,10 @@ MOST_PARTS = 200_000
 everybody else for seconds; the largest calls of real clients have hundreds."""
 
 
+MOST_LEVELS = 64
+"""Arrays and structs within each other. The XenAPI needs five."""
+
+
 class Malformed(ValueError):
     """A body that is no call at all: the client gets HTTP 500, since there is nothing to answer in its own protocol."""
 

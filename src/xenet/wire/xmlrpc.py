@@ -20,10 +20,8 @@ from datetime import datetime
 from typing import Any, NamedTuple
 from xml.etree.ElementTree import Element, ParseError, XMLParser
 
-from xenet.wire.text import Malformed, clean, format_datetime, parse_datetime, refuse_many
+from xenet.wire.text import MOST_LEVELS, Malformed, clean, format_datetime, parse_datetime, refuse_many
 
-MAX_DEPTH = 64
-"""Arrays and structs within each other. The XenAPI needs five."""
 _GAP = "[ \t\r\n]*+"
 _TEXT = r"[ -%'-;=-\\^-~]*+"  # without & and <, and without the ] that could end a CDATA section
 _COMMON = re.compile(
@@ -128,7 +126,7 @@ def _value(element: Element, depth: int) -> Any:
     inner = element[0]
     if inner.tag == "string":
         return _scalar(inner)
-    if depth >= MAX_DEPTH:
+    if depth >= MOST_LEVELS:
         raise Malformed("values too deeply within each other")
     if inner.tag == "array":
         return _array(inner, depth + 1)
