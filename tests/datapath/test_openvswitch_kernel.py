@@ -283,6 +283,32 @@ def test_flows_that_somebody_deletes_or_changes_are_missed_at_once(host):
         assert not host.ns(host.datapath.refresh), "what is mended is no news"
 
 
+def test_a_switch_whose_own_flow_somebody_deletes_learns_again(host):
+    wanted = external(host, locked(port(1)), port(2))
+    host.reach(wanted)
+    addresses(host)
+    until(lambda: not host.ns(host.datapath.refresh))
+    host.ofctl("del-flows", "xapi0")
+    until(lambda: "xapi0" in host.ns(host.datapath.refresh), 2)
+    assert not host.datapath.switches()["xapi0"].learning
+    assert not ping(host.guests[0], "10.0.0.2")
+    host.reach(wanted)
+    assert host.datapath.switches()["xapi0"].learning
+    assert ping(host.guests[0], "10.0.0.2")
+    assert passed(host, {**GOOD, **BAD}) == GOOD.keys()
+
+
+@pytest.mark.parametrize("look", ["refresh", "observe"])
+def test_a_switch_that_somebody_gave_other_flows_is_left_alone(host, look):
+    host.reach(external(host, port(1), port(2)))
+    host.ofctl("add-flow", "xapi0", "priority=7,actions=flood")
+    for command, *words in (("del-flows", "--strict", "priority=0"), ("mod-flows", "actions=drop")):
+        host.ofctl(command, "xapi0", *words)
+        time.sleep(0.2)
+        host.ns(getattr(host.datapath, look))
+        assert host.datapath.switches()["xapi0"].learning
+
+
 def test_a_switch_that_hangs_is_a_failure_and_not_a_wait_for_ever(host, monkeypatch):
     monkeypatch.setattr("xenet.datapath.openvswitch.database.PATIENCE_S", 1.0)
     monkeypatch.setattr("xenet.datapath.openvswitch.control.PATIENCE_S", 0.3)

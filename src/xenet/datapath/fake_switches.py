@@ -75,7 +75,7 @@ class FakeSwitches:
     def _set_switch(self, step: s.SetSwitch) -> None:
         want, have = step.switch, self._own(step.switch.bridge)
         self.drivers.tell(want.bridge, want.ethtool)
-        self._put(replace(have, network=want.network, mac=want.mac or have.mac, mtu=want.mtu, up=want.up, **_said(want)))
+        self._put(replace(have, network=want.network, mac=want.mac or have.mac, mtu=want.mtu, up=want.up, learning=True, **_said(want)))
 
     def _delete_switch(self, step: s.DeleteSwitch) -> None:
         if step.bridge not in self.state and step.bridge not in self.others:

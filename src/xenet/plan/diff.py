@@ -162,7 +162,17 @@ def _let_go(want: SwitchView | None, have: SwitchView | None) -> Iterator[Step]:
 
 
 def _basics(switch: SwitchView) -> tuple[object, ...]:
-    return switch.mtu, switch.up, switch.network, switch.fail_mode, switch.disable_in_band, switch.snooping
+    return switch.mtu, switch.up, switch.network, switch.fail_mode, switch.disable_in_band, switch.snooping, switch.learning
+
+
+def _why(want: SwitchView, have: SwitchView) -> str:
+    if want.learning != have.learning:
+        return "it learns no more: its own flow was deleted"
+    return "MAC, MTU or state differ" if want.snooping == have.snooping else "IGMP snooping"
+
+
+def _set_switch(want: SwitchView, have: SwitchView, reason: str) -> SetSwitch:
+    return SetSwitch(object=want.network, reason=reason, switch=want, ethtool=have.ethtool, snooping=have.snooping, learning=have.learning)
 
 
 def _stand(want: SwitchView, have: SwitchView | None, borrowed: Mapping[str, tuple[str, ...]]) -> Iterator[Step]:
@@ -170,10 +180,9 @@ def _stand(want: SwitchView, have: SwitchView | None, borrowed: Mapping[str, tup
     if have is None:
         yield CreateSwitch(object=want.network, reason="the network is in use here", switch=want)
     elif (want.mac and want.mac != have.mac) or _basics(want) != _basics(have):
-        reason = "MAC, MTU or state differ" if want.snooping == have.snooping else "IGMP snooping"
-        yield SetSwitch(object=want.network, reason=reason, switch=want, ethtool=have.ethtool, snooping=have.snooping)
+        yield _set_switch(want, have, _why(want, have))
     elif want.ethtool != have.ethtool:
-        yield SetSwitch(object=want.network, reason=TOLD, switch=want, ethtool=have.ethtool, snooping=have.snooping)
+        yield _set_switch(want, have, TOLD)
     if want.uplink:
         yield from _join(want, want.uplink, have, borrowed)
 

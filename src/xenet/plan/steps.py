@@ -63,6 +63,8 @@ class SetSwitch(Step, frozen=True, kw_only=True):
     """What its driver was told until then, as observed."""
     snooping: bool = False
     """Whether it snooped until then, as observed."""
+    learning: bool = True
+    """Whether it was a learning switch until then, as observed."""
 
     @property
     def text(self) -> str:

@@ -204,6 +204,8 @@ class SwitchView(msgspec.Struct, frozen=True):
     """Of Open vSwitch: `secure` passes nothing that no flow allows, by default it is a learning switch of itself."""
     disable_in_band: Literal["", "true", "false"] = ""
     """Of Open vSwitch: whether hidden flows for a controller's own connection are left out; empty: nothing is said."""
+    learning: bool = True
+    """Of Open vSwitch: it has the flow by which it is a learning switch, or somebody else's flows."""
     snooping: bool = False
     """Of Open vSwitch: multicast goes to the ports whose guests have asked for its group (RFC 4541), and out by the uplink."""
     mirrors: tuple[MirrorView, ...] = ()

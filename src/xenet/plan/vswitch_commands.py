@@ -24,6 +24,7 @@ def _commands(step: s.Step, userspace: bool) -> Iterator[str]:
             yield from told(step.switch.bridge, step.switch.ethtool, {})
         case s.SetSwitch():
             yield from _said(step.switch, fresh=False)
+            yield from _taught(step)
             yield from told(step.switch.bridge, step.switch.ethtool, step.ethtool)
         case s.DeleteSwitch():
             yield f"ovs-vsctl --if-exists del-br {step.bridge}"
@@ -54,6 +55,11 @@ def _added(switch: SwitchView, userspace: bool) -> str:
         return f"ovs-vsctl add-br {switch.bridge} $(ovs-vsctl port-to-br {vlan.parent}) {vlan.tag}"
     kind = f" -- set bridge {switch.bridge} datapath_type=netdev" if userspace else ""
     return f"ovs-vsctl add-br {switch.bridge}{kind}"
+
+
+def _taught(step: s.SetSwitch) -> Iterator[str]:
+    if not step.learning:
+        yield f"ovs-ofctl add-flow $(ovs-vsctl br-to-parent {step.switch.bridge}) priority=0,actions=normal"
 
 
 def _said(switch: SwitchView, fresh: bool) -> Iterator[str]:

@@ -124,5 +124,7 @@ class Acting:
         if fresh and self._place.userspace:
             answer_for_itself(want.bridge)
         self._kernel.run(set_link(link.index, up=want.up))
+        if self._board.learning.restore(self._board.home(want.bridge)[0]):
+            self._board.forget()
         if want.ethtool:
             self._kernel.drivers.tell(link, want.ethtool)

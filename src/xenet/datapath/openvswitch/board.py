@@ -5,6 +5,7 @@ switch is up when its local device does.
 """
 
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +16,11 @@ from xenet.datapath.links import Link
 from xenet.datapath.mark import is_switch, port_view
 from xenet.datapath.openvswitch.database import Database
 from xenet.datapath.openvswitch.hubs import is_whole
+from xenet.datapath.openvswitch.learning import Learning
 from xenet.datapath.openvswitch.locks import FlowLocks
 from xenet.datapath.openvswitch.mesh import far_of
-from xenet.datapath.openvswitch.monitor import FlowMonitor
+from xenet.datapath.openvswitch.monitor import LEARNING, FlowMonitor
+from xenet.datapath.openvswitch.ofctl import dump_flows
 from xenet.datapath.openvswitch.read import has_part_of_ours, is_ours, read_bridge
 from xenet.datapath.openvswitch.rows import UPLINK, VIF, Bridge
 from xenet.datapath.openvswitch.specs import USERSPACE, switches_of
@@ -36,6 +39,8 @@ class Board:
         self._kernel = kernel
         self.monitor = FlowMonitor(management)
         self.locks = FlowLocks(management, self.place_of, kernel.table.relock, self.monitor.pass_over)
+        self.learning = Learning(management)
+        self._management = management
         kernel.table.lock_of = self._lock_of
         self._places: dict[str, tuple[str, int]] = {}
         """Our ports: the bridge's row, and the number there."""
@@ -43,6 +48,8 @@ class Board:
         """Of these ports, the interface: the device itself, or the leg of its limit."""
         self._bridges: dict[str, Bridge] = {}
         """Ours and those that have ports of ours, as rows."""
+        self._standalone: set[str] = set()
+        """Of ours, those that nobody steers: each is a learning switch."""
         self._others: set[str] = set()
         """Bridges of others."""
         self._foreign: dict[str, str] = {}
@@ -76,6 +83,7 @@ class Board:
     def _read(self) -> None:
         rows = self._database.rows("Bridge")
         self._bridges = {row.name: read_bridge(row) for row in rows if has_part_of_ours(row)}
+        self._standalone = {row.name for row in rows if is_ours(row) and not row.controller and "secure" not in row.fail_mode}
         self._others = {row.name for row in rows if not is_ours(row)}
         numbers = {row.name: row.ofport[0] for row in self._database.rows("Interface") if row.ofport and row.ofport[0] > 0}
         self._places = {
@@ -122,18 +130,31 @@ class Board:
         found = (self.home(name)[1] for name in self._users.get(device, ()) if device in self._asked[name].ports)
         return max(next(found, 0), 0)
 
-    def look_at_locks(self) -> None:
-        """Read anew which locks are in force. Raises OSError."""
+    def look_at_flows(self) -> None:
+        """Read anew which locks are in force, and which switches learn. Raises OSError."""
+        flows = {name: dump_flows(self._management(name)) for name in self._bridges}
+        self.learning.observe({name: lines for name, lines in flows.items() if name in self._standalone})
         locked = {port.device: (port.mac, port.lock) for switch in self._asked.values() for port in switch.ports.values() if port.lock}
-        self.locks.observe(self._bridges, locked)
+        self.locks.observe(flows, locked)
         self._views.clear()
 
     def hear_of_flows(self) -> set[str]:
-        """What others have done to the flows of locks; the switches that it concerns."""
-        self.locks.lose(self.monitor.take())
+        """What others have done to flows; the switches that it concerns."""
+        news = self.monitor.take()
+        self.locks.lose(news)
+        emptied = self._look_whether_they_learn({bridge for bridge, number in news if number == LEARNING})
         locked = [port.device for switch in self._asked.values() for port in switch.ports.values() if port.lock]
-        self.monitor.follow({place[0] for device in locked if (place := self.place_of(device))})
-        return self.touch(self._kernel.table.touched_devices())
+        self.monitor.follow({place[0] for device in locked if (place := self.place_of(device))} | self._standalone)
+        return self.touch(self._kernel.table.touched_devices()) | emptied
+
+    def _look_whether_they_learn(self, bridges: set[str]) -> set[str]:
+        """Bridges whose own flow was deleted or changed; the switches that it concerns."""
+        with suppress(OSError):  # it is gone: the next one has that flow
+            self.learning.observe({name: dump_flows(self._management(name)) for name in bridges & self._standalone})
+        touched = {name for name in self._asked if self.home(name)[0] in bridges}
+        for name in touched:
+            self._views.pop(name, None)
+        return touched
 
     def _lock_of(self, device: str, mac: str) -> LockView | None:
         """What the database says, whole where its flows are there; one that is not whole where there are flows and shall be none."""
@@ -242,7 +263,8 @@ class Board:
         served = is_switch(link)  # else nobody has told the kernel yet to take nothing from routers
         up, advertisements = served and link.up, link.advertisements if served else None
         ethtool = table.settings_of(link, told.get(asked.bridge, {}))
-        seen = replace(asked, ethtool=ethtool, mac=link.mac, mtu=link.mtu, up=up, ports=ports, uplink=uplink)
+        learning = not self.learning.has_ended(self.home(asked.bridge)[0])
+        seen = replace(asked, ethtool=ethtool, mac=link.mac, mtu=link.mtu, up=up, learning=learning, ports=ports, uplink=uplink)
         return replace(seen, addresses=addresses, routes=routes, advertisements=advertisements)
 
     def _port(self, asked: PortView, told: Told) -> PortView | None:

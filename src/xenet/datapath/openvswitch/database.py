@@ -18,7 +18,7 @@ from xenet.datapath.openvswitch.timer import Timer
 
 COLUMNS = {
     "Open_vSwitch": ["bridges", "cur_cfg", "next_cfg", "other_config"],
-    "Bridge": ["name", "ports", "mirrors", "external_ids", "other_config", "fail_mode", "datapath_type", "mcast_snooping_enable"],
+    "Bridge": ["name", "ports", "mirrors", "external_ids", "other_config", "fail_mode", "controller", "datapath_type", "mcast_snooping_enable"],
     "Port": [
         *("name", "interfaces", "tag", "trunks", "fake_bridge", "external_ids", "other_config"),
         *("bond_mode", "lacp", "bond_updelay", "bond_downdelay", "bond_active_slave", "protected"),

@@ -21,7 +21,7 @@ class LockKeeper:
 
     def look(self) -> None:
         try:
-            self._board.look_at_locks()
+            self._board.look_at_flows()
         except OSError as error:  # no lock is whole then, and the next look is when something is done about it
             log.info("locks are not known: %s", error)
             self._board.locks.forget()

@@ -1,23 +1,21 @@
 """Locks on Open vSwitch: flows of a locked port, all of a batch's in one bundle for each bridge, so that a change holds as a whole.
 
 What a port is locked to stands in the database, and whether its flows are as they must be is asked of ovs-vswitchd when everything is read
-anew; a new ovs-vswitchd has none of them. ovs-ofctl puts them in, one process for a batch on a bridge.
+anew; a new ovs-vswitchd has none of them.
 """
 
 import re
-import subprocess
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from xenet.datapath.batch import Refused
 from xenet.datapath.openvswitch.flows import COOKIE, flows_of
-from xenet.datapath.openvswitch.programs import find_programs
+from xenet.datapath.openvswitch.ofctl import ofctl
 from xenet.plan.view import LockView, PortView
 
 Place = tuple[str, int]
 """The row of the table Bridge that a port is in, and its number there."""
-PATIENCE_S = 5
 _WORDS = ("cookie=[^, ]*", "duration=[^,]*", "table=0", r"n_packets=\d+", r"n_bytes=\d+", r"idle_age=\d+", r"hard_age=\d+", "reset_counts")
 _NOISE = re.compile(rf"^\S+ \(xid=\S+\): ADD |({'|'.join(_WORDS)}),? *")
 
@@ -93,8 +91,8 @@ class FlowLocks:
             lines.append(f"delete cookie={COOKIE:#x}/-1,in_port={number}")
             lines += [f"add {flow}" for flow in (flows_of(number, view.mac, view.lock) if view.lock else ())]
         if any(view.lock for view in views):
-            self._ofctl("set-frags", self._socket(bridge), "nx-match")
-        self._ofctl("--bundle", "add-flows", self._socket(bridge), "-", given="\n".join(lines) + "\n")
+            ofctl("set-frags", self._socket(bridge), "nx-match")
+        ofctl("--bundle", "add-flows", self._socket(bridge), "-", given="\n".join(lines) + "\n")
         self._done(bridge, {number for _, number in places.values()})
         for view in views:
             self._note(view, places[view.device])
@@ -114,15 +112,15 @@ class FlowLocks:
         self._set.clear()
         self._strays.clear()
 
-    def observe(self, bridges: Iterable[str], locked: Mapping[str, tuple[str, LockView]]) -> None:
-        """Ask anew which flows there are. `locked`: device -> the guest's MAC and what it must be locked to. Raises OSError."""
+    def observe(self, flows: Mapping[str, Sequence[str]], locked: Mapping[str, tuple[str, LockView]]) -> None:
+        """Each of these bridges has these flows. `locked`: device -> the guest's MAC and what it must be locked to. Raises OSError."""
         self.forget()
         wanted = {device: place for device in locked if (place := self._place_of(device))}
-        for bridge in bridges:
-            found = self._flows(self._ofctl("dump-flows", self._socket(bridge), f"cookie={COOKIE:#x}/-1"))
+        for bridge, lines in flows.items():
+            found = self._flows(line for line in lines if f"cookie={COOKIE:#x}" in line)
             self._strays[bridge] = set(found)
             here = {device: place for device, place in wanted.items() if place[0] == bridge and place[1] in found}
-            frags = self._ofctl("get-frags", self._socket(bridge)).strip() if here else ""
+            frags = ofctl("get-frags", self._socket(bridge)).strip() if here else ""
             for device, place in here.items():
                 mac, lock = locked[device]
                 if frags == "nx-match" and self._expected(place[1], mac, lock) == found[place[1]]:
@@ -130,13 +128,14 @@ class FlowLocks:
 
     def _expected(self, number: int, mac: str, lock: LockView) -> set[str]:
         """In ovs-ofctl's own words."""
-        said = self._ofctl("parse-flows", "-", given="\n".join(flows_of(number, mac, lock)) + "\n")
-        return {flow for flows in self._flows(said.replace("cookie:", "cookie=").replace("table:", "table=")).values() for flow in flows}
+        said = ofctl("parse-flows", "-", given="\n".join(flows_of(number, mac, lock)) + "\n")
+        lines = said.replace("cookie:", "cookie=").replace("table:", "table=").splitlines()
+        return {flow for flows in self._flows(lines).values() for flow in flows}
 
-    def _flows(self, said: str) -> dict[int, set[str]]:
+    def _flows(self, lines: Iterable[str]) -> dict[int, set[str]]:
         """By port."""
         found: defaultdict[int, set[str]] = defaultdict(set)
-        for line in said.splitlines():
+        for line in lines:
             if port := re.search(r"in_port=(\d+)", line):
                 match, _, actions = _NOISE.sub("", line).partition("actions=")
                 words = sorted(re.split(r"[ ,]+", match.strip(" ,")))
@@ -145,15 +144,3 @@ class FlowLocks:
 
     def _socket(self, bridge: str) -> str:
         return f"unix:{self._management(bridge)}"
-
-    def _ofctl(self, *arguments: str, given: str = "") -> str:
-        """Raises OSError with what it said."""
-        programs = find_programs()
-        command = [programs.ofctl, "-O", "OpenFlow14", "-vconsole:off", f"--timeout={PATIENCE_S}", *arguments]
-        if "set-frags" in arguments or "get-frags" in arguments or "parse-flows" in arguments or "dump-flows" in arguments:
-            command[1:3] = []
-        environment = {**programs.environment, "PATH": "/usr/bin:/bin"}
-        done = subprocess.run(command, input=given, env=environment, capture_output=True, text=True, check=False)
-        if done.returncode:
-            raise OSError(f"ovs-ofctl: {' '.join(done.stderr.split())}")
-        return done.stdout

@@ -1,4 +1,4 @@
-"""Word of flows that others delete or change: an OpenFlow connection to each bridge that has locks, on which ovs-vswitchd tells what happens to
+"""Word of flows that others delete or change: an OpenFlow connection to each bridge of ours, on which ovs-vswitchd tells what happens to
 flows (NXST_FLOW_MONITOR of OpenFlow 1.0 with Nicira's extensions). What xenet itself has changed is heard up to a barrier, and passed over.
 
 Source: openflow/nicira-ext.h, openflow/openflow-1.0.h, openflow/openflow-common.h; ovs-fields(7) for NXM_OF_IN_PORT.
@@ -25,6 +25,8 @@ _UPDATE = Struct("!HHHHHHHBxQ")
 _DELETED, _MODIFIED = 1, 2
 _IN_PORT = Struct("!IH")
 _NXM_OF_IN_PORT = 0x00000002
+LEARNING = -1
+"""In the place of a port's number: a bridge's own flow, by which it is a learning switch."""
 _PATIENCE_S = 1.0
 """Seconds that a barrier may take."""
 
@@ -103,7 +105,7 @@ class FlowMonitor:
         line.socket.close()
 
     def take(self) -> set[tuple[str, int]]:
-        """Bridges and numbers of their ports of which flows of ours were deleted or changed."""
+        """Bridges and numbers of their ports of which flows of ours were deleted or changed, or LEARNING."""
         found, self._news = self._news, set()
         for bridge, line in list(self._lines.items()):
             try:
@@ -144,13 +146,14 @@ def _wait(line: Line, until: float) -> None:
 
 
 def _ports(kind: int, body: bytes) -> Iterator[int]:
-    """The ports that flows of ours, deleted or changed, were for. A change can take our mark off."""
+    """The ports that flows of ours, deleted or changed, were for, and LEARNING. A change can take our mark off."""
     if kind != _STATS_REPLY or _STATS.unpack_from(body)[::2] != (_VENDOR_STATS, _NICIRA):
         return
     at = _STATS.size
     while at + _UPDATE.size <= len(body):
-        size, event, *_, match_size, _, cookie = _UPDATE.unpack_from(body, at)
-        if event == _MODIFIED or (event == _DELETED and cookie == COOKIE):
+        size, event, _, priority, _, _, match_size, _, cookie = _UPDATE.unpack_from(body, at)
+        if event == _MODIFIED or (event == _DELETED and (cookie == COOKIE or not match_size)):
+            yield from [LEARNING] if not priority and not match_size else ()
             yield from _in_port(body[at + _UPDATE.size : at + _UPDATE.size + match_size])
         at += max(size, 8)
 
