@@ -15,6 +15,11 @@ from xenet.datapath.openvswitch.programs import find_programs
 from xenet.datapath.openvswitch.userspace import kernel_has_module
 
 
+def started(host: Host, daemons: Daemons) -> OpenVSwitchDatapath:
+    """A datapath of this host by these."""
+    return host.ns(OpenVSwitchDatapath, host._netns, Place(daemons.socket, daemons, not kernel_has_module()))
+
+
 class SwitchHost(Host):
     """`folder` is its Open vSwitch's."""
 
@@ -23,7 +28,7 @@ class SwitchHost(Host):
         super().__init__(host, far, guests)
 
     def _start(self) -> OpenVSwitchDatapath:
-        return self.ns(OpenVSwitchDatapath, self._netns, Place(self.daemons.socket, self.daemons, not kernel_has_module()))
+        return started(self, self.daemons)
 
     def vsctl(self, *argv: str) -> str:
         """As an administrator would say it."""

@@ -4,16 +4,21 @@ told apart, so that each is counted where it arrives."""
 import socket
 import struct
 import subprocess
+import tempfile
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from pathlib import Path
 from typing import Any
 
 from msgspec import structs
 
 from tests.datapath.bridge_host import Host, port
+from tests.datapath.switch_host import started
 from tests.e2e.world import send, until
 from tests.netns import Namespace, cable, namespaces
+from xenet.datapath.openvswitch.backend import OpenVSwitchDatapath
+from xenet.datapath.openvswitch.daemons import Daemons
 from xenet.plan.view import BondView, PortView, SwitchView, UplinkView
 
 ETHERTYPE = 0x88B5
@@ -21,6 +26,8 @@ ETHERTYPE = 0x88B5
 EVERYBODY = "ff:ff:ff:ff:ff:ff"
 OUTSIDE = "02:00:00:00:99:01"
 NICS = ("eth0", "eth1")
+WIRES = ("wire", "wire1")
+"""Their other ends, at the switch."""
 GUEST = "eth7"
 """The NIC of each guest, and of the machine outside."""
 
@@ -44,7 +51,7 @@ class Bonded(Host):
         cable(self.outside, GUEST, far, "out")
         self.outside.ip("link", "set", GUEST, "address", OUTSIDE)
         far.ip("link", "add", "sw", "type", "bridge", "forward_delay", "0", "mcast_snooping", "0")
-        for name in ("wire", "wire1", "out", "sw"):
+        for name in (*WIRES, "out", "sw"):
             far.ip("link", "set", name, *(("master", "sw") if name != "sw" else ()), "up")
         self.own = {nic: self.json("link", "show", nic)[0]["address"] for nic in NICS}
 
@@ -82,6 +89,28 @@ def bonded(guests: int = 2) -> Iterator[Bonded]:
             yield made
         finally:
             made.datapath.close()
+
+
+class SwitchBonded(Bonded):
+    """Its datapath is Open vSwitch, one of its own below `folder`."""
+
+    def __init__(self, host: Namespace, far: Namespace, guests: list[Namespace], folder: Path) -> None:
+        self.daemons = Daemons(folder)
+        super().__init__(host, far, guests)
+
+    def _start(self) -> OpenVSwitchDatapath:
+        return started(self, self.daemons)
+
+
+@contextmanager
+def bonded_by_switch(guests: int = 2) -> Iterator[SwitchBonded]:
+    with tempfile.TemporaryDirectory() as folder, namespaces(guests + 3) as (host, far, *others):
+        made = SwitchBonded(host, far, others, Path(folder, "openvswitch"))
+        try:
+            yield made
+        finally:
+            made.datapath.close()
+            made.daemons.stop()
 
 
 def frame(source: str, target: str, number: int, tag: int = 0) -> bytes:
