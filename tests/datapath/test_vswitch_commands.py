@@ -105,6 +105,9 @@ def test_switches_and_what_they_lead_out_by(host: SwitchHost) -> None:
     say(host, SetSwitch(object="net", switch=external(host)))
     assert host.vsctl("get", "bridge", "xapi0", "fail_mode", "mcast_snooping_enable").split() == ["[]", "false"]
     assert "disable-in-band" not in host.vsctl("get", "bridge", "xapi0", "other_config")
+    host.ofctl("del-flows", "xapi0")
+    say(host, SetSwitch(object="net", switch=external(host), learning=False))
+    assert "actions=NORMAL" in host.ofctl("dump-flows", "xapi0")
     say(host, DetachUplink(object="net", bridge="xapi2", device="tunnel0", made=True, ends=("t0-c0000202", "t0-c0000203")))
     assert {"hub0", "tunnel0"}.isdisjoint(host.names())
     say(host, *diff_host(HostView({}), HostView({name: replace(each, uplink=None) for name, each in want.switches.items()})))
