@@ -44,6 +44,9 @@ class Arrival:
         task = self.pools.here.get(Task, self.task)
         return task.status, task.result
 
+    def success(self, cost: dict[str, str]) -> tuple[str, str]:
+        return "success", xml_result({"VM": self.pools.vm, **cost})
+
     def is_over(self) -> bool:
         """The other pool hears that it has the VM, and nothing is left of the move."""
         pools = self.pools
@@ -62,10 +65,6 @@ def arrival() -> Arrival:
     return Arrival(two_pools())
 
 
-def success(cost: dict[str, str]) -> tuple[str, str]:
-    return "success", xml_result(cost)
-
-
 def test_the_result_is_what_both_hosts_heard(arrival: Arrival) -> None:
     here, pools = arrival.pools.here, arrival.pools
     assert arrival.arrive() == []
@@ -73,7 +72,7 @@ def test_the_result_is_what_both_hosts_heard(arrival: Arrival) -> None:
     assert arrival.result()[0] == "pending"
     (ended,) = arrival.report(LEFT)
     assert ended.failure is None
-    assert arrival.result() == success(WHOLE)
+    assert arrival.result() == arrival.success(WHOLE)
     assert WHOLE["whole"] == "true"
     assert arrival.journey.operation.abroad["vm"] == pools.vm
     assert arrival.is_over()
@@ -84,13 +83,13 @@ def test_to_ask_again_changes_nothing(arrival: Arrival) -> None:
     assert arrival.arrive() == []
     arrival.report(LEFT)
     assert arrival.arrive() == []
-    assert arrival.result() == success(WHOLE)
+    assert arrival.result() == arrival.success(WHOLE)
 
 
 def test_what_others_heard_is_nothing_to_it(arrival: Arrival) -> None:
     arrival.arrive()
     arrival.pools.here.report(arrival.pools.source, heard=(replace(LEFT, vif="another"),))
-    assert arrival.result() == success(HALF)
+    assert arrival.result() == arrival.success(HALF)
 
 
 @pytest.mark.parametrize("end", ["it dies", "its time is over"])
@@ -103,7 +102,7 @@ def test_a_host_that_says_nothing_keeps_no_move_from_its_end(arrival: Arrival, e
         assert operation.deadline == here.now + PATIENCE
         (ended,) = here.give_up(operation.ref, timeout_failure(here.frame("time-out"), operation))
         assert ended.failure is None
-    assert arrival.result() == success(HALF)
+    assert arrival.result() == arrival.success(HALF)
     assert HALF["whole"] == "false"
     assert arrival.is_over()
 
@@ -112,7 +111,7 @@ def test_a_host_that_is_dead_is_not_waited_for(arrival: Arrival) -> None:
     arrival.pools.here.leave(arrival.pools.source)
     (ended,) = arrival.arrive()
     assert ended.failure is None
-    assert arrival.result() == success(HALF)
+    assert arrival.result() == arrival.success(HALF)
 
 
 def test_the_other_pool_may_hear_of_it_before_the_host_has_answered(arrival: Arrival) -> None:
@@ -122,7 +121,7 @@ def test_the_other_pool_may_hear_of_it_before_the_host_has_answered(arrival: Arr
     here.commit(forget(here.frame("errand"), arrival.journey.operation.ref))
     assert (arrival.journey.operation.abroad, arrival.result()[0]) == ({}, "pending")
     arrival.report(LEFT)
-    assert arrival.result() == success(WHOLE)
+    assert arrival.result() == arrival.success(WHOLE)
     assert here.state.count(Operation) == 0
 
 
@@ -144,7 +143,7 @@ def test_what_it_says_is_of_one_that_came(arrival: Arrival) -> None:
     assert '"coming":false' in arrival.said
     arrival.arrive()
     arrival.report(LEFT)
-    assert arrival.result() == success(WHOLE)
+    assert arrival.result() == arrival.success(WHOLE)
 
 
 def test_too_much_is_not_said_nor_listened_to(arrival: Arrival, monkeypatch: pytest.MonkeyPatch) -> None:
