@@ -20,8 +20,8 @@ from tests.server.api_server import PASSWORD, ApiServer, serving
 GOLDEN = Path(__file__).parent / "golden" / "served"
 UUID = re.compile(r"\b[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\b")
 TIME = re.compile(r"\b[0-9]{8}T[0-9:]{8}Z")
-BEGUN = re.compile(r"\r\[ +\] +0%")
-"""Drawn where the task has not ended at the first look."""
+UNDER_WAY = re.compile(r"\r\[=* +\] +[0-9]+%")
+"""Drawn where the task has not ended at a look: how often, and how far it is then, is chance."""
 LATER = 0.5
 """Seconds after which what stands behind ` & ` in a line is run, while the line waits."""
 
@@ -51,7 +51,7 @@ class Named:
 
     def _named(self, text: str) -> str:
         text = UUID.sub(lambda found: self._names.setdefault(found[0], f"<{len(self._names) + 1}>"), text)
-        return BEGUN.sub("", TIME.sub("<time>", text))
+        return UNDER_WAY.sub("", TIME.sub("<time>", text))
 
 
 @pytest.mark.parametrize("path", sorted(GOLDEN.glob("*.txt")), ids=lambda path: path.stem)
