@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from xenet.agent.keeper import Keeper
 from xenet.agent.loop import Loop
@@ -17,6 +18,7 @@ from xenet.guests.base import FakeGuests
 from xenet.link.messages import Hello
 from xenet.model.errors import Failure
 from xenet.model.network import Network
+from xenet.model.pif import PIF
 from xenet.server.main import Server, Settings
 from xenet.verbs.catalogue import MESSAGES
 
@@ -77,5 +79,28 @@ def test_a_mac_table_that_cannot_be_read_is_an_error_with_host_and_reason(run: C
         assert refused.value.description == ["INTERNAL_ERROR", "host1: the MAC table of xenbr1 cannot be read: Operation not permitted"]
         datapath.unreadable = ""
         assert await fdb("xenbr1") == []
+
+    run(scenario)
+
+
+def test_a_tag_that_somebody_took_a_moment_ago_is_in_use(run: Callable[[Scenario], None]) -> None:
+    """Whichever of the messages makes the VLAN; the host has told nothing of it by itself."""
+
+    async def scenario(server: Server, datapath: Tables) -> None:
+        network = await server.core.run(MESSAGES["network.create"], [{"other_config": {}}])
+        lower = next(pif for pif in server.core.store.snapshot().all(PIF) if pif.device == "eth1")
+        for tag, (message, *arguments) in enumerate(
+            (
+                ("VLAN.create", lower.ref, 0, network),
+                ("PIF.create_VLAN", "eth1", network, lower.host, 0),
+                ("pool.create_VLAN", "eth1", network, 0),
+                ("pool.create_VLAN_from_PIF", lower.ref, network, 0),
+            ),
+            5,
+        ):
+            datapath.hardware["eth1"] = replace(datapath.hardware["eth1"], vlans=(tag,))
+            with pytest.raises(Failure) as refused:
+                await server.core.run(MESSAGES[message], [tag if argument == 0 else argument for argument in arguments])
+            assert refused.value.description == ["VLAN_IN_USE", "eth1", str(tag)], message
 
     run(scenario)

@@ -16,7 +16,6 @@ from xenet.model.types import Ref
 from xenet.server.abroad import AskAbroad, ask_abroad, tell_abroad
 from xenet.server.crossing import carry_live, take_up
 from xenet.store.base import Store
-from xenet.verbs.attach import check_live, host_of
 from xenet.verbs.call import PATIENCE, Call, Ended, Entropy, Errand, Outcome, Question, Work, new_task
 from xenet.verbs.host import all_gone
 from xenet.verbs.operation import fulfil, give_up, timeout_failure
@@ -90,11 +89,10 @@ class Core:
         return result.result
 
     async def _learn(self, message: Message, args: list[Any]) -> None:
-        """Have the host's facts brought up to date where the verb decides by them. Raises HANDLE_INVALID, HOST_OFFLINE [host]."""
+        """Have the facts of hosts brought up to date where the verb decides by them. Raises HANDLE_INVALID, HOST_OFFLINE [host]."""
         if message.needs_facts:
-            host = host_of(self.store.snapshot(), args[0])
-            check_live(self.store.snapshot(), host)
-            await self._ask(Question((host,), "facts", "", lambda said: None))
+            hosts = tuple(message.needs_facts(self.store.snapshot(), *args))
+            await self._ask(Question(hosts, "facts", "", lambda said: None))
 
     async def run_as_task(self, message: Message, args: list[Any]) -> Ref:
         """`Async.`: the task's reference, at once; how it went stands in the task."""

@@ -76,10 +76,12 @@ def is_slave(pif: PIF | None) -> bool:
     return pif is not None and pif.bond_slave_of != NULL
 
 
-def host_of(state: PoolState, ref: Ref) -> Ref:
-    """The host that a reference to it, or to a PIF of its, names. Raises HANDLE_INVALID."""
+def the_host(state: PoolState, ref: Ref, *_: object) -> tuple[Ref]:
+    """The host that a message's first argument names, itself or by a PIF of its. Raises HANDLE_INVALID, HOST_OFFLINE [host]."""
     pif = state.find(PIF, ref)
-    return pif.host if pif else state.get(Host, ref).ref
+    host = pif.host if pif else state.get(Host, ref).ref
+    check_live(state, host)
+    return (host,)
 
 
 def is_live(state: PoolState, host: Host) -> bool:

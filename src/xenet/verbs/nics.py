@@ -13,14 +13,14 @@ from xenet.model.pif import PIF, IPMode, IPv6Mode, PIFMetrics
 from xenet.model.types import EMPTY, NULL, BondRef, HostRef, NetworkRef, PIFRef, PrimaryAddressType, Ref, StrMap, StrSet, VLANRef
 from xenet.verbs.adopt import check_place, has_place, introduce_nic, new_metrics
 from xenet.verbs.allowed import check_removable, check_unheld
-from xenet.verbs.attach import check_live, check_unconnected
+from xenet.verbs.attach import check_live, check_unconnected, the_host
 from xenet.verbs.call import Call, Outcome, Work
 from xenet.verbs.registry import message
 from xenet.verbs.unmanaged import note_unmanaged
 from xenet.verbs.vif import check_mac
 
 
-@message("PIF", needs_facts=True)
+@message("PIF", needs_facts=the_host)
 def scan(call: Call, host: HostRef) -> Outcome:
     """A PIF, not plugged, for each NIC of the host that has none, one forgotten earlier too. PIFs of NICs that are gone stay, and a NIC
     whose network has another PIF here by now is left alone."""
@@ -34,7 +34,7 @@ def scan(call: Call, host: HostRef) -> Outcome:
     return work.outcome()
 
 
-@message("PIF", PIFRef, needs_facts=True)
+@message("PIF", PIFRef, needs_facts=the_host)
 def introduce(call: Call, host: HostRef, MAC: str, device: str, managed: bool = True) -> Outcome:
     """A PIF, not plugged, for one NIC. Unmanaged: xenet knows it and keeps its hands off, and the addresses that the device has by itself
     show. An empty MAC: whichever the device has. Raises MAC_INVALID [mac], DUPLICATE_PIF_DEVICE_NAME [device],

@@ -2,15 +2,18 @@
 `system.listMethods` lists it and the conformance test compares it with the XenAPI reference."""
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, TypeVar, get_type_hints
 
 import msgspec
 
 from xenet.model.declare import APIType, api_type
+from xenet.model.types import Ref
 
 F = TypeVar("F", bound=Callable[..., Any])
 VOID = APIType("void")
+Concerned = Callable[..., Iterable[Ref]]
+"""By the state and a message's arguments, which hosts it concerns. May raise a Failure."""
 
 
 class Param(msgspec.Struct, frozen=True):
@@ -34,8 +37,8 @@ class Message(msgspec.Struct, frozen=True):
     """For pool-internal use; left out of system.listMethods."""
     ours: bool = False
     """Not in XenServer."""
-    needs_facts: bool = False
-    """The host that the first parameter names, itself or by a PIF of its, is asked for its facts before the verb decides."""
+    needs_facts: "Concerned | None" = None
+    """The hosts that are asked for their facts before the verb decides."""
 
     full_name: str = ""
     """`class.name`; made by itself."""
@@ -61,7 +64,9 @@ def register(message: Message) -> None:
     MESSAGES[message.full_name] = message
 
 
-def message(cls: str, result: Any = None, *, name: str = "", hidden: bool = False, ours: bool = False, needs_facts: bool = False) -> Callable[[F], F]:
+def message(
+    cls: str, result: Any = None, *, name: str = "", hidden: bool = False, ours: bool = False, needs_facts: Concerned | None = None
+) -> Callable[[F], F]:
     """Make a verb of a function: its parameters after the Call, by their names and annotations, are the message's."""
 
     def enter(function: F) -> F:

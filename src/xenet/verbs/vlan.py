@@ -14,7 +14,7 @@ from xenet.model.state import PoolState
 from xenet.model.types import NULL, HostRef, NetworkRef, PIFRef, Ref, VLANRef
 from xenet.model.vif import VIF
 from xenet.verbs.allowed import check_none_returns, check_removable, check_unheld
-from xenet.verbs.attach import check_live, check_unconnected, find_pif, is_live
+from xenet.verbs.attach import check_live, check_unconnected, find_pif, is_live, the_host
 from xenet.verbs.call import Call, Outcome, Work
 from xenet.verbs.pif import check_unpluggable
 from xenet.verbs.registry import message
@@ -29,7 +29,7 @@ EVERY_HOST = "sync_vlans"
 """A host's other_config: with `nosync` it does not get the coordinator's VLANs when it comes."""
 
 
-@message("VLAN", VLANRef, needs_facts=True)
+@message("VLAN", VLANRef, needs_facts=the_host)
 def create(call: Call, tagged_PIF: PIFRef, tag: int, network: NetworkRef) -> Outcome:
     """The VLAN with its PIF, plugged. Raises, in this order, NETWORK_UNMANAGED [network], NETWORK_ALREADY_CONNECTED [host, pif],
     PIF_UNMANAGED, CANNOT_ADD_VLAN_TO_BOND_SLAVE, PIF_IS_VLAN, IS_TUNNEL_ACCESS_PIF [pif], NETWORK_INCOMPATIBLE_WITH_VLAN_ON_BRIDGE [network],
@@ -63,7 +63,7 @@ def destroy(call: Call, self: VLANRef) -> Outcome:
     return work.await_host(upper.host, [(upper, "destroy")], lambda draft: None)
 
 
-@message("PIF", PIFRef)
+@message("PIF", PIFRef, needs_facts=lambda state, device, network, host, tag: the_host(state, host))
 def create_VLAN(call: Call, device: str, network: NetworkRef, host: HostRef, VLAN: int) -> Outcome:
     """The older form of VLAN.create. Raises INVALID_VALUE ["device", device] and what that one raises."""
     call.state.get(Host, host)
@@ -84,18 +84,32 @@ def pif_destroy(call: Call, self: PIFRef) -> Outcome:
     return destroy(call, VLANRef(pif.VLAN_master_of))
 
 
-@message("pool", tuple[PIFRef, ...])
+def _beside(state: PoolState, pif: Ref) -> list[PIF]:
+    """The PIFs on the same network, of live hosts, by the hosts' names."""
+    return _of_live_hosts(state, state.where(PIF, "network", state.get(PIF, pif).network))
+
+
+def _named(state: PoolState, device: str) -> list[PIF]:
+    return _of_live_hosts(state, (lower for host in state.all(Host) for lower in _untagged(state, device, host.ref)))
+
+
+def _of_live_hosts(state: PoolState, below: Iterable[PIF]) -> list[PIF]:
+    hosts = {host.ref: host.name_label for host in state.all(Host) if is_live(state, host)}
+    return sorted((lower for lower in below if lower.host in hosts), key=lambda lower: hosts[lower.host])
+
+
+@message("pool", tuple[PIFRef, ...], needs_facts=lambda state, pif, network, tag: [lower.host for lower in _beside(state, pif)])
 def create_VLAN_from_PIF(call: Call, pif: PIFRef, network: NetworkRef, VLAN: int) -> Outcome:
     """On every live host that has a PIF on the same network as this one; on all of them or on none."""
-    below = call.state.where(PIF, "network", call.state.get(PIF, pif).network)
-    return _on_all(call, below, network, VLAN)
+    return _on_all(call, _beside(call.state, pif), network, VLAN)
 
 
-@message("pool", tuple[PIFRef, ...], name="create_VLAN")
+@message(
+    "pool", tuple[PIFRef, ...], name="create_VLAN", needs_facts=lambda state, device, network, tag: [lower.host for lower in _named(state, device)]
+)
 def pool_create_VLAN(call: Call, device: str, network: NetworkRef, VLAN: int) -> Outcome:
     """The same by the NIC's name."""
-    below = [lower for host in call.state.all(Host) for lower in _untagged(call.state, device, host.ref)]
-    return _on_all(call, below, network, VLAN)
+    return _on_all(call, _named(call.state, device), network, VLAN)
 
 
 def _untagged(state: PoolState, device: str, host: Ref) -> list[PIF]:
@@ -104,8 +118,7 @@ def _untagged(state: PoolState, device: str, host: Ref) -> list[PIF]:
 
 def _on_all(call: Call, below: Iterable[PIF], network: Ref, tag: int) -> Outcome:
     work = Work(call)
-    live = [lower for lower in below if is_live(call.state, call.state.get(Host, lower.host))]
-    uppers = [_add(work, lower.ref, tag, network) for lower in sorted(live, key=lambda lower: call.state.get(Host, lower.host).name_label)]
+    uppers = [_add(work, lower.ref, tag, network) for lower in below]
     return _plugged(work, uppers, tuple(upper.ref for upper in uppers)) if uppers else work.outcome(())
 
 
