@@ -63,7 +63,9 @@ class Plane:
 
 def started(folder: Path, monkeypatch: pytest.MonkeyPatch, option: str = "auto") -> Backend:
     monkeypatch.setattr(Backend, "_open", lambda self, name: Plane())
-    return Backend(folder, option, lambda vm: None, True)
+    made = Backend(folder, option, lambda vm: None, True)
+    made.say()
+    return made
 
 
 def told(words: Words) -> Replica:

@@ -78,14 +78,18 @@ class Backend:
         self._noted = msgspec.json.decode(self._file.read_bytes(), type=Noted) if self._file.exists() else Noted()
         self.failures: dict[str, str] = {}
         """The host's uuid -> why it has not the data plane that it shall have."""
-        self.name, why = (self._noted.chosen, "a message of the API chose it") if self._noted.chosen else (option, "it was asked for")
+        self.name, self._why = (self._noted.chosen, "a message of the API chose it") if self._noted.chosen else (option, "it was asked for")
         if self.name == "auto":
-            self.name, why = choose(self._noted.needs)
-        log.log(logging.INFO if self.name == option else logging.WARNING, "datapath %s: %s", self.name, why)
+            self.name, self._why = choose(self._noted.needs)
+        self._option = option
         self._epoll = select.epoll()
         self._datapath = self._open(self.name)
         self._epoll.register(self._datapath.fileno(), select.EPOLLIN)
         self._clear_others()
+
+    def say(self) -> None:
+        """Which one it is and why, in the log: what was chosen to everybody, what was asked for to who wants to hear more."""
+        log.log(logging.INFO if self.name == self._option else logging.WARNING, "datapath %s: %s", self.name, self._why)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._datapath, name)

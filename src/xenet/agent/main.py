@@ -251,6 +251,8 @@ def run(settings: Settings) -> None:
         keep_namespace()
     replica = Replica()
     datapath, guests, backend = open_host(settings, replica)
+    if backend:
+        backend.say()
     checkpoint = prepare(settings, datapath)
     asyncio.run(serve(settings, replica, datapath, guests, backend, checkpoint))
     datapath.close()
