@@ -9,7 +9,8 @@ from typing import Any
 
 import XenAPI
 
-from tests.e2e.machine import ADDRESS, console, record
+from tests.e2e.echoes import ADDRESS
+from tests.e2e.machine import console, record
 from tests.e2e.world import Pool, links, pool, until
 from tests.e2e.yard import ROUTER, answers
 from tests.netns import Namespace, cable, namespaces

@@ -1,24 +1,17 @@
-"""A QEMU guest in a yard, beside its namespaces: tests.tiny's, at 10.0.0.2; and numbered echo requests to it from the router."""
+"""A QEMU guest in a yard, beside its namespaces: tests.tiny's, at 10.0.0.2 where nothing else is said."""
 
-import socket
-import struct
-import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from tests.e2e.echoes import ADDRESS
 from tests.e2e.world import VM_RECORD, Pool, links, until
 from tests.e2e.yard import HOSTS, Yard, answers, yard
 from tests.tiny import ARGS, BOOTS_WITHIN, MEMORY, tiny
 from xenet.guests import held
 from xenet.guests.machine import CONSOLE
 from xenet.guests.qemu import LOCK
-
-ADDRESS = "10.0.0.2"
-_ECHO = struct.Struct("!BBHHH")
-_NUMBER = struct.Struct("!I")
 
 
 def record(name: str, args: str = f"ip={ADDRESS}/24", **other_config: str) -> dict[str, Any]:
@@ -30,13 +23,13 @@ def record(name: str, args: str = f"ip={ADDRESS}/24", **other_config: str) -> di
 
 
 class Machine:
-    """The VM, started on host1 and booted."""
+    """The VM, started on host1 and booted; on the hosts' own network if it is told of no other."""
 
-    def __init__(self, site: Yard) -> None:
+    def __init__(self, site: Yard, network: str = "", address: str = ADDRESS) -> None:
         self.site = site
         api = site.pool.api
-        self.vm = str(api.VM.create(record("machine")))
-        self.vif = site.pool.vif(self.vm, site.pool.external())
+        self.vm = str(api.VM.create(record("machine", f"ip={address}/24")))
+        self.vif = site.pool.vif(self.vm, network or site.pool.external())
         self.uuid, self.mac = str(api.VM.get_uuid(self.vm)), str(api.VIF.get_MAC(self.vif))
 
     def start(self, host: str) -> None:
@@ -111,72 +104,3 @@ def running_machine(folder: Path, datapath: str = "bridge") -> Iterator[Machine]
 def console(pool: Pool, host: str, uuid: str) -> str:
     file: Path = pool.folder / host / "machines" / uuid / CONSOLE
     return file.read_text(errors="replace") if file.exists() else ""
-
-
-class Echoes:
-    """Echo requests from a place, so many a second, and when each was sent and answered."""
-
-    def __init__(self, place: Any, rate: int) -> None:
-        self._socket: socket.socket = place(socket.socket, socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_ICMP)
-        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 22)
-        self._socket.settimeout(0.3)
-        self._pause = 1 / rate
-        self._stop = threading.Event()
-        self.sent: list[float] = []
-        self.answered: list[int] = []
-
-    def _send(self) -> None:
-        due = time.perf_counter()
-        while not self._stop.is_set():
-            body = _NUMBER.pack(len(self.sent)) + bytes(20)
-            head = _ECHO.pack(8, 0, 0, 0x7E48, 0)
-            self.sent.append(time.perf_counter())
-            self._socket.sendto(_ECHO.pack(8, 0, _checksum(head + body), 0x7E48, 0) + body, (ADDRESS, 0))
-            due = max(due + self._pause, time.perf_counter())
-            time.sleep(max(due - time.perf_counter(), 0))
-
-    def _receive(self) -> None:
-        while True:
-            try:
-                packet = self._socket.recv(2048)
-            except TimeoutError:
-                if self._stop.is_set():
-                    return
-                continue
-            if packet[20] == 0 and packet[24:26] == b"\x7e\x48":
-                self.answered.append(_NUMBER.unpack_from(packet, 28)[0])
-
-    def lost(self) -> list[int]:
-        answered = set(self.answered)
-        return [number for number in range(len(self.sent)) if number not in answered]
-
-    def gap(self) -> float:
-        """From the first that was lost to the one after the last that was lost, in ms."""
-        lost = self.lost()
-        return (self.sent[min(lost[-1] + 1, len(self.sent) - 1)] - self.sent[lost[0]]) * 1000 if lost else 0.0
-
-    def duplicated(self) -> int:
-        return len(self.answered) - len(set(self.answered))
-
-
-@contextmanager
-def echoes(place: Any, rate: int = 200) -> Iterator[Echoes]:
-    made = Echoes(place, rate)
-    threads = [threading.Thread(target=made._send), threading.Thread(target=made._receive)]
-    for thread in threads:
-        thread.start()
-    try:
-        time.sleep(0.2)
-        yield made
-        time.sleep(0.3)
-    finally:
-        made._stop.set()
-        for thread in threads:
-            thread.join()
-        made._socket.close()
-
-
-def _checksum(data: bytes) -> int:
-    total = sum(struct.unpack(f"!{len(data) // 2}H", data))
-    total = (total >> 16) + (total & 0xFFFF)
-    return ~(total + (total >> 16)) & 0xFFFF

@@ -9,7 +9,7 @@ import pytest
 import XenAPI
 
 from tests.e2e.abroad import HOSTS, Border, border
-from tests.e2e.machine import echoes
+from tests.e2e.echoes import echoes
 from tests.e2e.test_migration_qemu import SLACK_MS, received
 from tests.e2e.world import PASSWORD, until
 from tests.tiny import tiny

@@ -9,7 +9,8 @@ from functools import partial
 import pytest
 
 from tests.e2e.cutting import cut, cuttings, during, mend, stand_still_on_demand
-from tests.e2e.machine import ADDRESS, Machine, running_machine
+from tests.e2e.echoes import ADDRESS
+from tests.e2e.machine import Machine, running_machine
 from tests.e2e.world import until
 from tests.e2e.yard import answers
 from tests.tiny import ECHO

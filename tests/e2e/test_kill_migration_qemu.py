@@ -19,7 +19,8 @@ from pathlib import Path
 import pytest
 import XenAPI
 
-from tests.e2e.machine import ADDRESS, Machine, running_machine
+from tests.e2e.echoes import ADDRESS
+from tests.e2e.machine import Machine, running_machine
 from tests.e2e.test_kill import moments, restart, struck
 from tests.e2e.world import PASSWORD, until
 from tests.e2e.yard import HOSTS

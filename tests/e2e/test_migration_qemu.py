@@ -7,7 +7,8 @@ from contextlib import closing
 import pytest
 import XenAPI
 
-from tests.e2e.machine import ADDRESS, Machine, console, echoes, record, running_machine
+from tests.e2e.echoes import ADDRESS, echoes
+from tests.e2e.machine import Machine, console, record, running_machine
 from tests.e2e.world import until
 from tests.tiny import ECHO
 from xenet.cli.xe.tasks import members
