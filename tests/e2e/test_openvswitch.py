@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
@@ -154,23 +155,55 @@ def test_the_switches_outside_hear_who_was_on_a_bond_that_is_gone(lab):
     until(lambda: lab.pings() == (12, 12))
     assert places(lab, macs) == {"host1-eth1"}
     lab("lab", "mend", "host1/eth0")
-    command = [str(Path(sys.executable).with_name("xenet")), "lab", "capture", "router/eth0"]
+    with captured(lab) as said:
+        lab.xe("bond-destroy", f"uuid={bond}")
+        until(lambda: places(lab, macs) == {"host1-eth0"})
+        time.sleep(1)
+    told = [line for line in said if "Reverse Request" in line]
+    assert all(any(mac in line for line in told) for mac in macs), said
+    assert lab.pings() == (12, 12)
+    lab.xe("network-destroy", f"uuid={network}")
+
+
+def test_the_switches_outside_hear_where_a_host_is_on_a_vlan(lab):
+    """When the NIC below becomes a slave of a bond, and when it is none any more; the host itself says nothing of its own."""
+    nics = [lab.xe("pif-list", "host-name-label=host1", f"device={nic}", "VLAN=-1", "--minimal") for nic in ("eth0", "eth1")]
+    networks = [lab.xe("network-create", f"name-label={name}") for name in ("storage", "both")]
+    lab.xe("vlan-create", f"pif-uuid={nics[0]}", f"network-uuid={networks[0]}", "vlan=42")
+    (pif,) = lab.xe("pif-list", f"network-uuid={networks[0]}", "--minimal").split(",")
+    lab.xe("pif-reconfigure-ip", f"uuid={pif}", "mode=static", "IP=10.77.0.1", "netmask=255.255.255.0")
+    with captured(lab) as said:
+        bond = lab.xe("bond-create", f"network-uuid={networks[1]}", f"pif-uuids={','.join(nics)}", "mode=active-backup")
+        time.sleep(1)
+    assert announced(said), said
+    with captured(lab) as said:
+        lab.xe("bond-destroy", f"uuid={bond}")
+        time.sleep(1)
+    assert announced(said), said
+    (pif,) = lab.xe("pif-list", f"network-uuid={networks[0]}", "--minimal").split(",")
+    lab.xe("vlan-destroy", f"uuid={pif}")
+    for network in networks:
+        lab.xe("network-destroy", f"uuid={network}")
+
+
+def announced(said: list[str]) -> list[str]:
+    return [line for line in said if "vlan 42" in line and "who-has 10.77.0.1 " in line and "tell 10.77.0.1" in line]
+
+
+@contextmanager
+def captured(lab: LabOf) -> Iterator[list[str]]:
+    """What comes to the router while the block runs; read the list after the block."""
+    command, lines = [str(Path(sys.executable).with_name("xenet")), "lab", "capture", "router/eth0"], list[str]()
     with subprocess.Popen(command, env=lab.environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as capture:
         try:
             assert capture.stdout
             assert capture.stderr
             while "listening on" not in capture.stderr.readline():
                 assert capture.poll() is None
-            lab.xe("bond-destroy", f"uuid={bond}")
-            until(lambda: places(lab, macs) == {"host1-eth0"})
-            time.sleep(1)
+            yield lines
         finally:
             capture.terminate()
-        said = capture.stdout.read()
-    told = [line for line in said.splitlines() if "Reverse Request" in line]
-    assert all(any(mac in line for line in told) for mac in macs), said
-    assert lab.pings() == (12, 12)
-    lab.xe("network-destroy", f"uuid={network}")
+        lines += capture.stdout.read().splitlines()
 
 
 def places(lab: LabOf, macs: set[str]) -> set[str]:

@@ -15,6 +15,7 @@ from typing import TypeAlias
 import msgspec
 
 from xenet.agent.account import Account
+from xenet.agent.bonds import Bonds
 from xenet.agent.door import Door
 from xenet.agent.failover import Announce, follow_links
 from xenet.agent.given import Given
@@ -25,7 +26,6 @@ from xenet.agent.learner import Learner
 from xenet.agent.look import TOPICS, look
 from xenet.agent.moves import Moves
 from xenet.agent.replica import OutOfStep, Replica
-from xenet.agent.unbonded import Unbonded
 from xenet.agent.unusable import complaints
 from xenet.link.channel import Channel, connect
 from xenet.link.messages import Answer, Ask, Delta, FromServer, Hello, Report, Snapshot
@@ -95,7 +95,7 @@ class Loop:
         self.himn = Himn(state, link)
         self.guard = Guard(answers, lambda: self._wake(Wake.GATEWAY))
         self._announce = announce
-        self._unbonded = Unbonded(keeper.datapath, announce) if announce else None
+        self._bonds = Bonds(keeper.datapath, announce) if announce else None
         self._port = 0
         self.inbox: asyncio.Queue[Item] = asyncio.Queue()
         self.converged = asyncio.Event()
@@ -125,8 +125,8 @@ class Loop:
             self.guard.close()
             self.moves.close()
             self.learner.close()
-            if self._unbonded:
-                self._unbonded.close()
+            if self._bonds:
+                self._bonds.close()
             await self.given.close()
             await self.himn.close()
 
@@ -210,8 +210,8 @@ class Loop:
 
     def _follow_bonds(self) -> None:
         follow_links(self.keeper.datapath, self._announce)
-        if self._unbonded:
-            self._unbonded.follow()
+        if self._bonds:
+            self._bonds.follow()
 
     def _take(self, item: Item) -> bool:
         """True for what asks for a report: the server's word on what it wants."""

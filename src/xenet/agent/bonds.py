@@ -1,5 +1,5 @@
-"""When a bond is no more, what its slaves carried goes by a single NIC, and the switches outside must hear of it: a VM that says nothing could
-not be reached before their tables age, and neither datapath tells them by itself.
+"""When a bond has come, or is no more, what its slaves carried goes another way, and the switches outside must hear of it: who says nothing, a VM
+or the host itself, could not be reached before their tables age, and no datapath tells them all by itself.
 """
 
 import asyncio
@@ -19,8 +19,8 @@ PAUSES = (0.3, 1.0, 3.0)
 """Seconds between one time and the next: a NIC that has left a bond may have to find its link."""
 
 
-class Unbonded:
-    """Speaks for all behind the NICs that a bond has left, as the event loop's time goes on."""
+class Bonds:
+    """Speaks for all behind bonds that are new and NICs that a bond has left, as the event loop's time goes on."""
 
     def __init__(self, datapath: Datapath, announce: Announce) -> None:
         self._datapath = datapath
@@ -28,6 +28,8 @@ class Unbonded:
         self._links: list[BondLinks] = []
         self._slaves: dict[str, tuple[str, ...]] = {}
         """Of each bond that was there."""
+        self._changed: set[str] = set()
+        """The bonds that have come and the NICs that were let go, as long as they are told of."""
         self._timer: asyncio.TimerHandle | None = None
 
     def follow(self) -> None:
@@ -37,22 +39,26 @@ class Unbonded:
         before, uplinks = self._slaves, [switch.uplink for switch in self._datapath.switches().values()]
         self._links, self._slaves = links, {uplink.device: uplink.bond.slaves for uplink in uplinks if uplink and uplink.bond}
         freed = {slave for device, slaves in before.items() if device not in self._slaves for slave in slaves}
-        if freed:
+        if changed := freed | (self._slaves.keys() - before.keys()):
             self.close()
-            self._tell(freed, PAUSES)
+            self._changed |= changed
+            self._tell(PAUSES)
 
-    def _tell(self, nics: set[str], pauses: Sequence[float]) -> None:
-        for switch in on(nics, self._datapath.switches().values()):
+    def _tell(self, pauses: Sequence[float]) -> None:
+        for switch in on(self._changed, self._datapath.switches().values()):
             log.info("%s: telling the switches outside who is on it", switch.bridge)
             self._tell_of(switch)
-        self._timer = asyncio.get_running_loop().call_later(pauses[0], self._tell, nics, pauses[1:]) if pauses else None
+        if pauses:
+            self._timer = asyncio.get_running_loop().call_later(pauses[0], self._tell, pauses[1:])
+        else:
+            self._changed = set()
 
     def _tell_of(self, switch: SwitchView) -> None:
-        """What is gone by then is no trouble, nor a VLAN of Open vSwitch's, which is no device to speak out of."""
-        if switch.uplink:
-            with suppress(OSError):
-                own = [address.partition("/")[0] for address in switch.addresses]
-                self._announce(switch.uplink.device, {switch.mac: own})
+        """The host speaks by the switch's own device, which both datapaths have, and so takes the way of its other frames: with the VLAN's tag, on
+        the link of the bond that carries its MAC. What is gone by then is no trouble."""
+        with suppress(OSError):
+            own = [address.partition("/")[0] for address in switch.addresses]
+            self._announce(switch.bridge, {switch.mac: own})
         for port in switch.ports.values():
             with suppress(OSError):
                 if port.up:
