@@ -3,6 +3,7 @@
 import os
 import signal
 import socket
+import struct
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from functools import partial
@@ -10,13 +11,19 @@ from typing import Any
 
 import pytest
 from msgspec import structs
+from scapy.layers.inet import IP, UDP, IPOption_Router_Alert
+from scapy.layers.l2 import Ether
+from scapy.packet import Raw
 
 from tests.datapath.bridge_host import external, needs_tap, port
 from tests.datapath.switch_host import SwitchHost, switch_hosts
+from tests.datapath.tagged import NONE, send_all, tag_of, tagged
 from tests.e2e.world import capture, until
 from tests.netns import Namespace, ping
+from xenet.datapath.mark import HOST_MAC
 from xenet.datapath.openvswitch.daemons import holder
 from xenet.datapath.openvswitch.querier import Querier
+from xenet.plan.announcement import checksum, in_vlan
 from xenet.plan.view import SwitchView, UplinkView, VLANView
 
 pytestmark = [pytest.mark.kernel, needs_tap]
@@ -132,9 +139,31 @@ def refreshed(host: SwitchHost) -> bool:
 def test_only_who_has_come_is_asked_at_once(host: SwitchHost) -> None:
     one, two, _ = host.guests
     with closing(host.ns(Querier)) as querier, capture(one, "eth0") as first, capture(two, "eth0") as second:
-        host.ns(querier.follow, {"vif1.0"})
-        host.ns(querier.follow, {"vif1.0", "vif2.0"})
-        host.ns(querier.follow, {"vif1.0", "vif2.0", "vif9.0"})
+        host.ns(querier.follow, {"vif1.0": ()})
+        host.ns(querier.follow, {"vif1.0": (), "vif2.0": ()})
+        host.ns(querier.follow, {"vif1.0": (), "vif2.0": (), "vif9.0": ()})
     asked = [[frame for frame in frames if frame[6:12] == bytes.fromhex("feffffffffff")] for frames in (first, second)]
     assert [len(frames) for frames in asked] == [2, 2]
     assert all(frame[12:14] in (b"\x08\x00", b"\x86\xdd") for frame in (*asked[0], *asked[1]))
+
+
+def test_a_guest_with_trunks_is_asked_in_each_vlan_and_heard_there(host: SwitchHost) -> None:
+    """What it has joined in a VLAN comes to it with that tag, and to no other guest of the VLAN."""
+    ports = (structs.replace(PORTS[0], trunks=(0, 10)), structs.replace(PORTS[1], trunks=(0, 10, 20)), structs.replace(PORTS[2], trunks=(0, 10)))
+    with tagged(host.guests[1]) as asked:
+        host.reach(external(host, *ports, snooping=True))
+    assert {tag_of(frame) for frame in asked if frame[6:12].hex(":") == HOST_MAC} == {NONE, 10, 20}
+    group = bytes.fromhex("01005e070707")
+    to_group = [in_vlan(group + bytes.fromhex("020000770007") + b"\x08\x00" + bytes(IP(src="10.0.0.4", dst=GROUP) / UDP(dport=PORT)), 10)]
+    report = Ether(src=ports[1].mac, dst="01:00:5e:00:00:16")
+    report /= IP(src="10.0.0.2", dst="224.0.0.22", proto=2, ttl=1, options=[IPOption_Router_Alert()])
+    joined = struct.pack("!BBHHHBBH4s", 0x22, 0, 0, 0, 1, 4, 0, 0, socket.inet_aton(GROUP))  # RFC 3376, 4.2: excluding no source
+    joined = joined[:2] + struct.pack("!H", checksum(joined)) + joined[4:]
+    send_all(host.guests[1], [in_vlan(bytes(report / Raw(joined)), 10)])
+
+    def heard_in_ten() -> list[list[int]]:
+        with tagged(host.guests[0]) as one, tagged(host.guests[1]) as two, tagged(host.guests[2]) as three:
+            send_all(host.far, to_group, "wire")
+        return [[tag_of(frame) for frame in frames if frame[:6] == group] for frames in (one, two, three)]
+
+    until(lambda: heard_in_ten() == [[], [10], []])

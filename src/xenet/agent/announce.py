@@ -20,7 +20,7 @@ from xenet.datapath.base import Datapath
 from xenet.datapath.links import get_link, link_index
 from xenet.datapath.namespaces import packets_in
 from xenet.guests.base import Guests
-from xenet.plan.announcement import announcement, herald
+from xenet.plan.announcement import announcement, herald, in_vlan
 from xenet.plan.steps import Announce, Step, StepFailure
 from xenet.plan.view import PortView
 
@@ -151,7 +151,15 @@ class Announcer:
             mouth.ready = []
         else:
             return
+        self._say_tagged(port)
         self.spoken.setdefault(port.device, time.time_ns())
+
+    def _say_tagged(self, port: PortView) -> None:
+        """In each VLAN of its trunks, where the guest's addresses are not known: past its lock, to which this is no frame of its own."""
+        words = [[*announcement(port.mac, ()), herald(port.mac, os.urandom(5))] for _ in port.trunks]
+        frames = [in_vlan(frame, tag) for tag, said in zip(port.trunks, words, strict=True) if tag for frame in said]
+        if frames:
+            self._datapath.speak(port, frames)
 
     def close(self) -> None:
         for timer in self._repeats.values():

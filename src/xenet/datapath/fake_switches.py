@@ -158,7 +158,8 @@ class FakeSwitches:
         if holder is None:
             raise Refused(f"there is no device {step.port.device}")
         want = step.port
-        port = replace(holder.ports[want.device], mtu=want.mtu, up=want.up, rate=want.rate, lock=want.lock, ethtool=want.ethtool)
+        now = holder.ports[want.device]
+        port = replace(now, mtu=want.mtu, up=want.up, rate=want.rate, lock=want.lock, trunks=want.trunks, ethtool=want.ethtool)
         self._without(port.device)
         self._with(step, port)
 

@@ -165,6 +165,13 @@ def pifs_carry_their_vifs(state: PoolState) -> Iterator[str]:
                 yield f"{_name(network)}: in use on {pif.host}, whose PIF is not plugged"
 
 
+def trunks_are_beside_vlans(state: PoolState) -> Iterator[str]:
+    """A VIF with trunks is on a network that is none of a VLAN's."""
+    for vif in state.all(VIF):
+        if vif.trunks and any(pif.VLAN >= 0 for pif in state.where(PIF, "network", vif.network)):
+            yield f"{_name(vif)}: has trunks, on the network of a VLAN"
+
+
 def bonds_have_their_slaves(state: PoolState) -> Iterator[str]:
     """A bond has slaves of its own host, the primary one among them; a slave is not in use by itself."""
     for bond in state.all(Bond):
@@ -215,5 +222,6 @@ _RULES = (
     vms_are_where_they_shall_be,
     vifs_are_as_they_shall_be,
     pifs_carry_their_vifs,
+    trunks_are_beside_vlans,
     bonds_have_their_slaves,
 )

@@ -12,7 +12,7 @@ from collections.abc import Iterable
 BROADCAST = b"\xff" * 6
 ALL_NODES = ipaddress.IPv6Address("ff02::1").packed
 ALL_NODES_MAC = bytes.fromhex("333300000001")
-ARP, RARP, IPV6 = 0x0806, 0x8035, 0x86DD
+ARP, RARP, IPV6, VLAN = 0x0806, 0x8035, 0x86DD, 0x8100
 _ARP_REQUEST, _RARP_REQUEST = 1, 3
 _ICMPV6, _NEIGHBOUR_ADVERTISEMENT, _OVERRIDE, _LINK_LAYER_TARGET = 58, 136, 0x20000000, 2
 _HOP_LIMIT = 255
@@ -30,6 +30,11 @@ def herald(mac: str, station: bytes) -> bytes:
     """A reverse ARP request, too, but to a station that is nowhere, another one each time (5 bytes of chance): every switch floods it, and for
     one that learns from the first frame of a flow only (Open vSwitch, within 10 s) it is the first."""
     return b"\x02" + station + announcement(mac, ())[0][6:]
+
+
+def in_vlan(frame: bytes, tag: int) -> bytes:
+    """The same frame with a tag (IEEE 802.1Q)."""
+    return frame[:12] + struct.pack("!HH", VLAN, tag) + frame[12:]
 
 
 def _arp(mac: bytes, ethertype: int, operation: int, address: bytes) -> bytes:

@@ -24,7 +24,7 @@ from xenet.plan.machine import compile_machine, is_moving, is_not_here
 from xenet.plan.mesh import find_tunnel
 from xenet.plan.mirror import mirrors_of
 from xenet.plan.view import GuestView, HostView, MirrorView, PortView, Settings, SwitchView, UplinkView, VLANView
-from xenet.plan.vswitch import vswitch_of
+from xenet.plan.vswitch import trunks_of, vswitch_of
 
 
 def compile_host(state: PoolState, host: Ref) -> HostView:
@@ -113,7 +113,8 @@ def _ports(state: PoolState, host: Ref, network: Network, absent: AbstractSet[st
             continue
         vm = state.get(VM, vif.VM)
         if host in (vm.running_on, vm.peer):
-            yield _port(vif, vm, kind_of(vm, default), network, host, vm.uuid in absent)
+            port = _port(vif, vm, kind_of(vm, default), network, host, vm.uuid in absent)
+            yield _trunked(port, vif, network, trunks_of(state, vif, host))
 
 
 def _port(vif: VIF, vm: VM, kind: GuestKind, network: Network, host: Ref, absent: bool) -> PortView:
@@ -133,6 +134,10 @@ def _port(vif: VIF, vm: VM, kind: GuestKind, network: Network, host: Ref, absent
         ethtool=settings_of(vif.other_config, ON_A_VIF),
         moving=is_moving(vm, host, absent),
     )
+
+
+def _trunked(port: PortView, vif: VIF, network: Network, trunks: tuple[int, ...]) -> PortView:
+    return msgspec.structs.replace(port, trunks=trunks, lock=lock_of(vif, network, trunks)) if trunks else port
 
 
 def compile_guests(state: PoolState, host: Ref) -> Iterator[GuestView]:
@@ -190,7 +195,7 @@ _READ = {
     "tunnel": frozenset({"access_PIF", "transport_PIF", "protocol", "key"}),
     "VIF": frozenset(
         {"network", "VM", "device", "plugged", "MAC", "MTU", "qos_algorithm_type", "qos_algorithm_params"}
-        | {"other_config", "locking_mode", "ipv4_allowed", "ipv6_allowed", "mirror_to"}
+        | {"other_config", "locking_mode", "ipv4_allowed", "ipv6_allowed", "mirror_to", "trunks"}
     ),
     "VM": frozenset({"running_on", "domid", "other_config", "born", "peer", "peer_domid", "handing_over", "taken_back", "crossing"}),
     "attachment": frozenset({"network", "host"}),

@@ -285,4 +285,6 @@ def _differs(want: PortView, have: PortView) -> str:
         return "MTU or state differ"
     if want.lock != have.lock:
         return "what its VIF is locked to"
+    if want.trunks != have.trunks:
+        return "the VLANs that its VIF has"
     return "the rate that its VIF may send at" if want.rate != have.rate else TOLD

@@ -30,13 +30,13 @@ def mode_of(vif: VIF, network: Network) -> VIFLockingMode:
     return network.default_locking_mode if vif.locking_mode == "network_default" else vif.locking_mode
 
 
-def lock_of(vif: VIF, network: Network) -> LockView | None:
+def lock_of(vif: VIF, network: Network, trunks: Iterable[int] = ()) -> LockView | None:
     """What holds the guest to its addresses, None where nothing does. With an IPv6 address comes the link-local one that the guest makes of
-    its MAC (RFC 4291), without which no neighbour finds another."""
+    its MAC (RFC 4291), without which no neighbour finds another. `trunks`: those of its port (PortView)."""
     if mode_of(vif, network) != "locked":
         return None
     ipv6 = [*vif.ipv6_allowed, str(link_local(vif.MAC))] if vif.ipv6_allowed else []
-    return LockView(_united(vif.ipv4_allowed, 4), _united(ipv6, 6))
+    return LockView(_united(vif.ipv4_allowed, 4), _united(ipv6, 6), tuple(tag for tag in trunks if tag))
 
 
 def link_local(mac: str) -> IPv6Address:

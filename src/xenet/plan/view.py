@@ -23,6 +23,9 @@ class LockView(msgspec.Struct, frozen=True):
 
     ipv4: tuple[str, ...] = ()
     ipv6: tuple[str, ...] = ()
+    tags: tuple[int, ...] = ()
+    """Of Open vSwitch: the VLANs whose frames it may send with their tag, sorted; what they carry is held to the same addresses. No other tag
+    passes."""
     whole: bool = True
     """Observed, False: somebody changed it, or the rules that all locks of a host share."""
 
@@ -50,6 +53,9 @@ class PortView(msgspec.Struct, frozen=True):
     """None: the guest may send what it likes."""
     ethtool: Settings = {}
     """Of the device on the host."""
+    trunks: tuple[int, ...] = ()
+    """Of Open vSwitch: the VLANs whose frames pass, with their tags, sorted; 0 stands for frames without one. Empty: nothing is said of it.
+    Observed, with -1: not as it must be."""
     moving: bool = False
     """Its VM is on the way to this host or from it: all is ready, but the guest's NIC may be the other end of another host's device."""
 

@@ -169,12 +169,13 @@ def _created(step: s.CreatePort, userspace: bool) -> Iterator[str]:
 
 
 def _put_in(bridge: str, port: PortView, userspace: bool) -> str:
+    trunks = f" trunks={','.join(map(str, port.trunks))}" if port.trunks else ""
     if not (port.rate and userspace):
-        return f"ovs-vsctl add-port {bridge} {port.device}"
+        return f"ovs-vsctl add-port {bridge} {port.device}{trunks}"
     interface = f"--id=@leg create interface name={far_of(port)}"
     home = f"$(ovs-vsctl br-to-parent {bridge})"
     tag = f"tag=$(ovs-vsctl br-to-vlan {bridge})"
-    return f"ovs-vsctl -- {interface} -- --id=@port create port name={port.device} interfaces=@leg {tag} -- add bridge {home} ports @port"
+    return f"ovs-vsctl -- {interface} -- --id=@port create port name={port.device} interfaces=@leg {tag}{trunks} -- add bridge {home} ports @port"
 
 
 def _changed(step: s.SetPort, userspace: bool) -> Iterator[str]:
@@ -191,7 +192,8 @@ def _lock(bridge: str, port: PortView, now: LockView | None) -> Iterator[str]:
     """The flows are dozens: said is whose frames they let pass."""
     home = f"$(ovs-vsctl br-to-parent {bridge})"
     if port.lock and port.lock != now:
-        who = " ".join((port.mac, *port.lock.ipv4, *port.lock.ipv6))
+        tags = (f"dl_vlan={tag}" for tag in port.lock.tags)
+        who = " ".join((port.mac, *port.lock.ipv4, *port.lock.ipv6, *tags))
         yield f"ovs-ofctl --bundle add-flows {home} '... in_port={port.device} from {who} ...'"
     elif now and not port.lock:
         yield f"ovs-ofctl del-flows {home} in_port={port.device}"

@@ -13,6 +13,7 @@ from xenet.model.vm import VM
 from xenet.verbs.allowed import check_unheld, check_unleft
 from xenet.verbs.call import Work
 from xenet.verbs.stack import check_size, find_by_name, find_foreign, want_plugged
+from xenet.verbs.trunk_check import check_carries
 
 
 def find_pif(state: PoolState, network: Ref, host: Ref) -> PIF | None:
@@ -63,12 +64,13 @@ def vm_networks(state: PoolState, vm: VM) -> list[Network]:
 
 def check_networks(state: PoolState, vm: VM, host: Ref) -> None:
     """Whether a VM can be on this host. Raises HOST_CANNOT_ATTACH_NETWORK [host, network] where the host's PIF is a bond's slave, else
-    VM_REQUIRES_NETWORK [vm, network]."""
+    VM_REQUIRES_NETWORK [vm, network]; OPENVSWITCH_NOT_ACTIVE where a VIF has trunks and the host bridges."""
     for network in vm_networks(state, vm):
         if is_slave(find_pif(state, network.ref, host)):
             raise Failure("HOST_CANNOT_ATTACH_NETWORK", host, network.ref)
         if not sees(state, host, network):
             raise Failure("VM_REQUIRES_NETWORK", vm.ref, network.ref)
+    check_carries(state, state.where(VIF, "VM", vm.ref), host)
 
 
 def is_slave(pif: PIF | None) -> bool:

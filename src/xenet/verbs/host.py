@@ -20,6 +20,7 @@ from xenet.verbs.himn import ensure_himn
 from xenet.verbs.registry import message
 from xenet.verbs.snooping import check_not_snooping
 from xenet.verbs.start_of_day import has_started_anew, start_of_day
+from xenet.verbs.trunk_check import check_no_trunks
 from xenet.verbs.vlan import copy_vlans
 
 API_VERSION = (2, 21)
@@ -184,6 +185,7 @@ def set_network_backend(call: Call, host: HostRef, backend: str) -> Outcome:
         return work.outcome()
     if backend == "bridge":
         check_not_snooping(call.state)
+        check_no_trunks(call.state, host)
         _check_bridges_do(call.state, record)
     facts = work.update(call.state.get(HostFacts, host), backend=backend)
 

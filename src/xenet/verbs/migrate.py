@@ -55,7 +55,7 @@ def pool_migrate(call: Call, vm: VMRef, host: HostRef, options: StrMap) -> Outco
     """To another host of the pool while it runs; to its own: there is nothing to do. `options` are read by XenServer alone.
 
     Raises VM_BAD_POWER_STATE, OTHER_OPERATION_IN_PROGRESS, HOST_OFFLINE, HOST_DISABLED [host], HOST_CANNOT_ATTACH_NETWORK [host, network],
-    VM_REQUIRES_NETWORK [vm, network], OPERATION_NOT_ALLOWED.
+    VM_REQUIRES_NETWORK [vm, network], OPENVSWITCH_NOT_ACTIVE where a VIF has trunks and the host bridges, OPERATION_NOT_ALLOWED.
     """
     record = call.state.get(VM, vm)
     call.state.get(Host, host)

@@ -20,6 +20,7 @@ from xenet.verbs.attach import find_pif, is_slave, sees
 from xenet.verbs.call import Call, Outcome, Work
 from xenet.verbs.inventory import records_of
 from xenet.verbs.registry import message
+from xenet.verbs.trunk_check import check_carries, check_untagged
 from xenet.verbs.vif import check_vif_values
 from xenet.verbs.vm import put_new, remove
 
@@ -35,7 +36,7 @@ NetworkMap = Mapping[str, NetworkRef]
 def receive(call: Call, inventory: str, networks: NetworkMap, host: HostRef, options: StrMap) -> Outcome:
     """A VM that cannot start yet, with the uuid that it has, or as a copy (options:copy=true) with another. `networks` has a network of this pool
     for the uuid of each VIF; VIFs get new uuids and keep their MACs. Raises HANDLE_INVALID, HOST_CANNOT_ATTACH_NETWORK [host, network],
-    DUPLICATE_VM [vm], INVALID_VALUE for an inventory of anything else."""
+    NETWORK_INCOMPATIBLE_WITH_TRUNKS [network], OPENVSWITCH_NOT_ACTIVE, DUPLICATE_VM [vm], INVALID_VALUE for an inventory of anything else."""
     work = Work(call)
     came, _ = take_in(work, inventory, networks, host, options, HELD_BACK)
     return work.outcome(came.ref)
@@ -72,7 +73,7 @@ def take_in(work: Work, inventory: str, networks: NetworkMap, host: Ref, options
     vm, vifs = _read(inventory)
     call.state.get(Host, host)
     for vif in vifs:
-        _check_network(call, networks.get(vif.uuid, NULL), host)
+        _check_network(call, vif, networks.get(vif.uuid, NULL), host)
     copy = options.get("copy") == "true"
     _make_room(work, vm, copy=copy)
     came = _arrived(call, vm, options.get("from", ""), held_back, copy=copy)
@@ -99,10 +100,13 @@ def _read(inventory: str) -> tuple[VM, list[VIF]]:
     return vms[0], vifs
 
 
-def _check_network(call: Call, network: Ref, host: Ref) -> None:
+def _check_network(call: Call, vif: VIF, network: Ref, host: Ref) -> None:
     record = call.state.get(Network, network)
     if is_slave(find_pif(call.state, network, host)) or not sees(call.state, host, record):
         raise Failure("HOST_CANNOT_ATTACH_NETWORK", host, network)
+    if vif.trunks:
+        check_untagged(call.state, record)
+        check_carries(call.state, [vif], host)
 
 
 def _make_room(work: Work, vm: VM, *, copy: bool) -> None:

@@ -11,6 +11,7 @@ from xenet.model.types import PoolRef
 from xenet.verbs.attach import is_live
 from xenet.verbs.call import Call, Outcome, Work
 from xenet.verbs.registry import message
+from xenet.verbs.trunk_check import on_openvswitch
 
 VERB = "pool.set_igmp_snooping_enabled"
 
@@ -21,7 +22,7 @@ def set_igmp_snooping_enabled(call: Call, self: PoolRef, value: bool) -> Outcome
     are bridges, COULD_NOT_UPDATE_IGMP_SNOOPING_EVERYWHERE, OTHER_OPERATION_IN_PROGRESS."""
     pool, work = call.state.get(Pool, self), Work(call)
     hosts = list(call.state.all(Host))
-    if value and not all(_on_openvswitch(host) for host in hosts):
+    if value and not all(on_openvswitch(host) for host in hosts):
         raise Failure("OPENVSWITCH_NOT_ACTIVE")
     if pool.igmp_snooping_enabled == value:
         return work.outcome()
@@ -41,15 +42,11 @@ def check_not_snooping(state: PoolState) -> None:
         raise not_allowed(f"the pool has IGMP snooping on, for which all hosts must be on Open vSwitch: turn it off first, with `{off}`")
 
 
-def _on_openvswitch(host: Host) -> bool:
-    return host.software_version.get("network_backend") == "openvswitch"
-
-
 def status_of(state: PoolState, pif: PIF, up: bool) -> IGMPStatus:
     """What PIF.igmp_snooping_status says of one that is up or not. Unknown on VLANs, as on a XenServer, and on bridges; a tunnel's network
     does not snoop (see plan.vswitch)."""
     host = state.find(Host, pif.host)
-    if not up or pif.VLAN >= 0 or host is None or not _on_openvswitch(host):
+    if not up or pif.VLAN >= 0 or host is None or not on_openvswitch(host):
         return "unknown"
     asked = any(pool.igmp_snooping_enabled for pool in state.all(Pool))
     return "enabled" if asked and not state.back(pif.ref, PIF.tunnel_access_PIF_of) else "disabled"

@@ -4,7 +4,6 @@ A client gets MESSAGE_METHOD_UNKNOWN for them. The conformance test fails for a 
 here, and for one that is both.
 """
 
-_TRUNKS = "a VIF has its network's frames alone; trunks of VLANs are a prototype in XenServer"
 _POOL = "a pool has one server, its master, and its hosts are those whose agents come to it: none joins, leaves or takes over"
 _NO_RATES = "no round-robin databases here: counters are the kernel's, read there"
 _NO_DISKS = "xenet keeps no disks, nor a guest's memory: nothing can be suspended, copied or snapshot"
@@ -21,11 +20,6 @@ UNIMPLEMENTED: dict[str, dict[str, str]] = {
     "network": {"create_new_blob": _NO_BLOBS},
     "PIF": {"pool_introduce": _INTERNAL},
     "VLAN": {"pool_introduce": _INTERNAL},
-    "VIF": {
-        "set_trunks": _TRUNKS,
-        "add_trunks": _TRUNKS,
-        "remove_trunks": _TRUNKS,
-    },
     "VM": {
         "assert_agile": _NO_HA,
         "query_data_source": _NO_RATES,

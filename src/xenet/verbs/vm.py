@@ -22,6 +22,7 @@ from xenet.verbs.generic import construct
 from xenet.verbs.operation import forsake
 from xenet.verbs.registry import message
 from xenet.verbs.stack import port_mtu
+from xenet.verbs.trunk_check import carries, check_carries
 from xenet.verbs.vif import set_attached
 
 VIF_DEVICES = 16
@@ -102,9 +103,10 @@ def check_unpaused(start_paused: bool) -> None:
 
 
 def possible_hosts(state: PoolState, vm: VM) -> list[Host]:
-    """The live, enabled hosts that see every network of the VM."""
-    networks = vm_networks(state, vm)
-    return [host for host in state.all(Host) if host.enabled and is_live(state, host) and all(sees(state, host.ref, n) for n in networks)]
+    """The live, enabled hosts that see every network of the VM, and can carry its trunks."""
+    networks, vifs = vm_networks(state, vm), state.where(VIF, "VM", vm.ref)
+    found = (host for host in state.all(Host) if host.enabled and is_live(state, host) and carries(state, vifs, host.ref))
+    return [host for host in found if all(sees(state, host.ref, network) for network in networks)]
 
 
 @message("VM", tuple[HostRef, ...])
@@ -241,13 +243,14 @@ def hard_reboot(call: Call, vm: VMRef) -> Outcome:
 
 def _reboot(call: Call, self: Ref, operation: str) -> Outcome:
     """A new domain on the same host: a new domid, so new devices, and a guest that begins anew. A VIF that was unplugged comes
-    back too, so its network must still be in reach. Raises HOST_CANNOT_ATTACH_NETWORK [host, network]."""
+    back too, so its network must still be in reach. Raises HOST_CANNOT_ATTACH_NETWORK [host, network], OPENVSWITCH_NOT_ACTIVE."""
     vm = call.state.get(VM, self)
     check_vm(vm, operation)
     check_live(call.state, vm.resident_on)
     for network in vm_networks(call.state, vm):
         if not sees(call.state, vm.resident_on, network):
             raise Failure("HOST_CANNOT_ATTACH_NETWORK", vm.resident_on, network.ref)
+    check_carries(call.state, call.state.where(VIF, "VM", self), vm.resident_on)
     return _boot(call, vm, vm.resident_on, operation)
 
 

@@ -41,7 +41,7 @@ from xenet.datapath.openvswitch.write import Writer
 from xenet.datapath.tc import remove_redirect
 from xenet.model.hidden import NIC, BondLinks, ForeignBridge, Lease
 from xenet.plan import steps as s
-from xenet.plan.announcement import announcement
+from xenet.plan.announcement import announcement, in_vlan
 from xenet.plan.view import PortView, Settings, SwitchView
 from xenet.plan.vswitch_commands import vswitch_command
 
@@ -212,24 +212,31 @@ class OpenVSwitchDatapath:
         """As an administrator adds an entry. ovs-vswitchd counts frames by flows and learns from these counts when it looks through its flows:
         what it counted of the guest's frames while they came in by the uplink, it may take for news after it has heard the guest here."""
         if place := self._board.place_of(port.device):
-            tag = str(self._board.tag_of(port.device))
-            ask(self.place.control(), "fdb/add", place[0], self._board.face_of(port.device), tag, port.mac)
+            for tag in self._tags(port):
+                ask(self.place.control(), "fdb/add", place[0], self._board.face_of(port.device), str(tag), port.mac)
 
     def release(self, port: PortView) -> None:
         """Learned in the same breath: frames to a MAC that is not known go everywhere."""
         self._drop(port)
-        self.speak(port, announcement(port.mac, ()))
+        (word,) = announcement(port.mac, ())
+        self.speak(port, [word, *(in_vlan(word, tag) for tag in port.trunks if tag)])
+
+    def _tags(self, port: PortView) -> list[int]:
+        """The VLANs in which the switch knows the guest's MAC, 0 for none: its network's, and its trunks."""
+        return [self._board.tag_of(port.device), *(tag for tag in port.trunks if tag)]
 
     def _drop(self, port: PortView) -> None:
         if place := self._board.place_of(port.device):
-            with suppress(OSError):  # it was dropped before, or ovs-vswitchd is another one
-                ask(self.place.control(), "fdb/del", place[0], str(self._board.tag_of(port.device)), port.mac)
+            for tag in self._tags(port):
+                with suppress(OSError):  # it was dropped before, or ovs-vswitchd is another one
+                    ask(self.place.control(), "fdb/del", place[0], str(tag), port.mac)
 
     def unlearn(self, port: PortView) -> None:
         """There is no word for an entry that was learned, so it is held first, outside, where the guest is. Without this the word of its new place
         may come late: ovs-vswitchd learns at once from the first frame of a flow only."""
         if place := self._board.place_of(port.device):
-            ask(self.place.control(), "fdb/add", place[0], self._board.outward(place[0]), str(self._board.tag_of(port.device)), port.mac)
+            for tag in self._tags(port):
+                ask(self.place.control(), "fdb/add", place[0], self._board.outward(place[0]), str(tag), port.mac)
             self._drop(port)
 
     def has_carrier(self, port: PortView) -> bool:

@@ -208,12 +208,13 @@ class Board:
         """Devices of VIFs that the database has."""
         return {name for switch in self._asked.values() for name in switch.ports}
 
-    def snooped(self) -> set[str]:
-        """The VIFs' ports on switches that snoop, VLANs' included, whose guests are there."""
+    def snooped(self) -> dict[str, tuple[int, ...]]:
+        """The VIFs' ports on switches that snoop, VLANs' included, whose guests are there, with their trunks."""
         homes = {bridge.name for bridge in self._bridges.values() if bridge.snooping}
         if not homes:
-            return set()
-        return {port for name in self._asked if self.home(name)[0] in homes for port, view in self._view(name).ports.items() if not view.moving}
+            return {}
+        views = [view for name in self._asked if self.home(name)[0] in homes for view in self._view(name).ports.values()]
+        return {view.device: view.trunks for view in views if not view.moving}
 
     def rows_of_ports(self) -> set[str]:
         """The names of all ports of our bridges."""
@@ -270,7 +271,7 @@ class Board:
     def _port(self, asked: PortView, told: Told) -> PortView | None:
         if found := self._link(asked):
             link, port = found
-            return self._kernel.table.held(link.index, port, told.get(port.device))
+            return replace(self._kernel.table.held(link.index, port, told.get(port.device)), trunks=asked.trunks)
         return None
 
     def _uplink(self, switch: SwitchView, asked: UplinkView, told: Told) -> UplinkView | None:

@@ -21,7 +21,7 @@ COLUMNS = {
     "Bridge": ["name", "ports", "mirrors", "external_ids", "other_config", "fail_mode", "controller", "datapath_type", "mcast_snooping_enable"],
     "Port": [
         *("name", "interfaces", "tag", "trunks", "fake_bridge", "external_ids", "other_config"),
-        *("bond_mode", "lacp", "bond_updelay", "bond_downdelay", "bond_active_slave", "protected"),
+        *("bond_mode", "lacp", "bond_updelay", "bond_downdelay", "bond_active_slave", "protected", "vlan_mode"),
     ],
     "Mirror": ["name", "select_all", "select_src_port", "select_dst_port", "select_vlan", "output_port", "output_vlan", "external_ids"],
     "Interface": ["name", "type", "external_ids", "other_config", "mtu_request", "mac", "ofport", "error", "options"],

@@ -2,6 +2,10 @@
 
 Fragments are matched as `nx-match` has it: the first one with its ports and types, later ones without. A header that is not whole has the number
 0 of no protocol. What no flow names is dropped before the switch learns anything of it.
+
+A tag is taken off by no flow: to these words the headers behind it are the frame's, so what a guest may send in a VLAN of its trunks is held to the
+same as what has no tag. All else that is tagged is dropped, a frame with a second tag too, whose headers Open vSwitch does not read as long as
+`other_config:vlan-limit` says nothing else.
 """
 
 from collections.abc import Iterator
@@ -11,11 +15,18 @@ from xenet.plan.view import LockView
 COOKIE = 0x78656E65742D6C6B
 """On every flow of ours."""
 _PASS, _DROP = "normal", "drop"
+_TRUNKED = 2
+"""The table of a port with trunks, after its tags were looked at."""
 
 
 def flows_of(number: int, mac: str, lock: LockView) -> list[str]:
     """For the port with this number."""
-    lines = [*_arp(mac, lock), *_ipv4(mac, lock), *_ipv6(mac, lock), (0, 4000, "", _DROP), (0, 9000, "vlan_tci=0x1000/0x1000", _DROP)]
+    lines = [*_arp(mac, lock), *_ipv4(mac, lock), *_ipv6(mac, lock), (0, 4000, "", _DROP)]
+    if lock.tags:
+        lines = [(table or _TRUNKED, rank, match, act) for table, rank, match, act in lines]
+        lines += [(0, 9500, f"dl_vlan={tag}", f"resubmit(,{_TRUNKED})") for tag in lock.tags]
+        lines.append((0, 8900, "", f"resubmit(,{_TRUNKED})"))
+    lines.append((0, 9000, "vlan_tci=0x1000/0x1000", _DROP))
     head = f"cookie={COOKIE:#x}"
     return [f"{head},table={table},priority={rank},in_port={number}{match and ','}{match},actions={act}" for table, rank, match, act in lines]
 

@@ -34,6 +34,7 @@ def read_port(row: Any) -> Port:
         row.bond_updelay,
         row.bond_downdelay,
         row.protected,
+        _first(row.vlan_mode, ""),
     )
 
 

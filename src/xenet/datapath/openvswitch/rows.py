@@ -5,8 +5,9 @@ from collections.abc import Mapping
 import msgspec
 
 NETWORK, UPLINK, VIF, BOND, LOCK, MIRROR = "xenet-network", "xenet-uplink", "xenet-vif", "xenet-bond", "xenet-lock", "xenet-mirror"
+TRUNKS = "xenet-trunks"
 """Our keys: of a bridge or fake bridge, the network's uuid; of what leads out, the device's name; of a port, the VIF's uuid; what a bond was
-asked for, what a port is locked to; of a mirror, the switch that it belongs to."""
+asked for, what a port is locked to; of a mirror, the switch that it belongs to; which VLANs were asked for of a port."""
 TUNNEL, HUB = "xenet-tunnel", "xenet-hub"
 """Our keys of a bridge: the tunnel that was asked for, without its peers; of one that only serves another one's tunnel, the other's name."""
 
@@ -41,6 +42,8 @@ class Port(msgspec.Struct, frozen=True):
     downdelay: int = 0
     protected: bool = False
     """Nothing goes from one such port to another."""
+    mode: str = ""
+    """`vlan_mode`. Empty: access with a tag, else trunk."""
 
 
 class Mirror(msgspec.Struct, frozen=True):

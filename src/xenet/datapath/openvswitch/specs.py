@@ -12,7 +12,7 @@ from typing import Any, Literal
 import msgspec
 
 from xenet.datapath.openvswitch.mesh import hub_of, hub_row, seen_tunnel, tunnel_mark, tunnel_ports
-from xenet.datapath.openvswitch.rows import BOND, HUB, LOCK, MIRROR, NETWORK, UPLINK, VIF, Bridge, Interface, Mirror, Port
+from xenet.datapath.openvswitch.rows import BOND, HUB, LOCK, MIRROR, NETWORK, TRUNKS, UPLINK, VIF, Bridge, Interface, Mirror, Port
 from xenet.model.guests import PortKind
 from xenet.plan.view import BondView, LockView, MirrorView, PortView, SwitchView, UplinkView, VLANView
 
@@ -21,6 +21,9 @@ UNHEARD, FLOOD, REPORTS = "mcast-snooping-disable-flood-unregistered", "mcast-sn
 USERSPACE, KERNEL = "netdev", "system"
 """Datapath types. In the first one, the way of a port's frames to a queue is another (see `legs`)."""
 _IN_BAND: dict[str, Literal["", "true", "false"]] = {"true": "true", "false": "false"}
+ALONE = (0,)
+"""The trunks of a port that has frames without a tag alone."""
+_TAGS = re.compile(r"\d{1,4}(,\d{1,4})*")
 _DEVICE = re.compile(r"(vif|tap)\d+\.(\d+)\Z")
 
 
@@ -51,8 +54,9 @@ def _lodgings(switch: SwitchView, datapath: str) -> Bridge:
 
 
 def _apart(port: Port) -> Port:
-    """A VIF of the untagged network, beside VLANs that are networks of their own: their frames are none of its."""
-    return msgspec.structs.replace(port, trunks=(0,)) if VIF in port.external and port.tag < 0 else port
+    """A VIF of the untagged network, beside VLANs that are networks of their own: their frames are none of its, unless it is a trunk for them."""
+    plain = VIF in port.external and port.tag < 0 and not port.trunks
+    return msgspec.structs.replace(port, trunks=ALONE) if plain else port
 
 
 def _bridge(switch: SwitchView, datapath: str) -> Bridge:
@@ -114,7 +118,9 @@ def _vif(port: PortView, network: str, legs: bool, tag: int = -1) -> Port:
     }
     device = leg_of(port.device) if port.rate and legs else port.device
     lock = {LOCK: msgspec.json.encode(port.lock).decode()} if port.lock else {}
-    return Port(port.device, (Interface(device, external=said),), tag, external={VIF: port.vif, **lock})
+    trunks = tuple(vlan for vlan in port.trunks if vlan >= 0) if tag < 0 else ()
+    asked = {TRUNKS: ",".join(map(str, trunks))} if trunks else {}
+    return Port(port.device, (Interface(device, external=said),), tag, trunks=trunks, external={VIF: port.vif, **lock, **asked})
 
 
 def leg_of(device: str) -> str:
@@ -229,17 +235,28 @@ def _seen_bond(port: Port, asked: BondView) -> BondView:
 
 
 def _seen_ports(bridge: Bridge, tag: int) -> dict[str, PortView]:
-    ports = (_seen_port(port) for port in bridge.ports.values() if port.tag == tag and VIF in port.external)
+    apart = not bridge.foreign and any(port.fake and port.external.get(NETWORK) for port in bridge.ports.values())
+    ports = (_seen_port(port, apart) for port in bridge.ports.values() if port.tag == tag and VIF in port.external)
     return {port.device: port for port in ports if port}
 
 
-def _seen_port(port: Port) -> PortView | None:
+def _seen_trunks(port: Port, apart: bool) -> tuple[int, ...]:
+    """What was asked for, as long as the columns say it. `apart`: beside VLANs that are networks of their own."""
+    asked = port.external.get(TRUNKS, "")
+    tags = tuple(int(tag) for tag in asked.split(",")) if _TAGS.fullmatch(asked) else ()
+    if not port.mode and port.trunks == (tags or (ALONE if apart and port.tag < 0 else ())):
+        return tags
+    return (-1, *port.trunks)
+
+
+def _seen_port(port: Port, apart: bool) -> PortView | None:
     named, said = _DEVICE.match(port.name), port.interfaces[0].external if port.interfaces else {}
     if named is None or not said.keys() >= {"xs-vm-uuid", "attached-mac"}:
         return None
     kind: PortKind = "tap" if named[1] == "tap" else "namespace"
     limited = -1 if port.interfaces[0].name != port.name else 0  # how much, the kernel knows
     view = PortView(port.name, port.external[VIF], said["xs-vm-uuid"], int(named[2]), said["attached-mac"], kind=kind, rate=limited)
+    view = msgspec.structs.replace(view, trunks=_seen_trunks(port, apart))
     return msgspec.structs.replace(view, lock=_seen_lock(port.external[LOCK])) if LOCK in port.external else view
 
 

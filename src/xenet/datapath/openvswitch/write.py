@@ -7,13 +7,13 @@ from collections.abc import Mapping
 from typing import Any
 
 from xenet.datapath.openvswitch.read import is_ours, read_port
-from xenet.datapath.openvswitch.rows import BOND, HUB, LOCK, MIRROR, NETWORK, TUNNEL, UPLINK, VIF, Bridge, Interface, Mirror, Port
+from xenet.datapath.openvswitch.rows import BOND, HUB, LOCK, MIRROR, NETWORK, TRUNKS, TUNNEL, UPLINK, VIF, Bridge, Interface, Mirror, Port
 from xenet.datapath.openvswitch.specs import FLOOD, KERNEL, REPORTS, UNHEARD
 
 _MARKS = frozenset({NETWORK, UPLINK, VIF, BOND})
 _KEYS = {
     "external_ids": _MARKS
-    | {LOCK, TUNNEL, HUB}
+    | {LOCK, TRUNKS, TUNNEL, HUB}
     | {f"{prefix}{key}" for prefix in ("", "fake-bridge-") for key in ("xs-network-uuids", "network-uuids")}
     | {"xs-vif-uuid", "xs-vm-uuid", "xs-network-uuid", "attached-mac", "iface-id", "vm-id", "iface-status"},
     "other_config": frozenset(
@@ -145,6 +145,8 @@ class Writer:
             row.tag = [want.tag] if want.tag >= 0 else []
         if (have.trunks if have else ()) != want.trunks:
             row.trunks = list(want.trunks)
+        if VIF in want.external:  # of what leads out, how it is tagged is the administrator's
+            _set(row, have, "vlan_mode", have.mode if have else "", want.mode)
         if have is None and want.fake:
             row.fake_bridge = True
         if want.protected and not (have and have.protected):
