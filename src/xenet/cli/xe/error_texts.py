@@ -32,7 +32,8 @@ _NETWORK: Mapping[str, Text] = {
     "NETWORK_SRIOV_INSUFFICIENT_CAPACITY": ("No virtual function is left on this network.", "network"),
     "NETWORK_UNMANAGED": ("The network is not managed, so nothing can be built on it.", "network"),
     "OPENVSWITCH_NOT_ACTIVE": (
-        "This needs Open vSwitch on every host (`xe-switch-network-backend openvswitch --host ...`). "
+        "This needs Open vSwitch on every host (`xe-switch-network-backend openvswitch --host ...`), "
+        "a VIF's trunks on the host where it is plugged. "
         "A tunnel does not: protocol=vxlan, or ip_gre in the hosts' kernels.",
         "",
     ),

@@ -1,6 +1,6 @@
 """Asks the guests on switches that snoop what multicast they want to hear, each by its own port alone: when it comes, and from time to time, as what
-a switch has learned is forgotten after five minutes, and at once with its ovs-vswitchd. It learns in each VLAN by itself, so a guest with trunks is asked in
-each of them.
+a switch has learned is forgotten after five minutes, and at once with its ovs-vswitchd. It learns in each VLAN by itself: guests with trunks are
+asked in each of theirs.
 
 Only they are asked: a querier of the whole network is a router's business.
 """
