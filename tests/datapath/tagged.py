@@ -3,11 +3,11 @@
 import socket
 import struct
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from typing import Any
 
 from tests.e2e.world import PATIENCE
-from tests.netns import Namespace
 from xenet.lab.frames import AUXDATA, ETH_P_ALL, PACKET_AUXDATA, SOL_PACKET, TP_STATUS_VLAN_VALID, with_tag
 from xenet.plan.announcement import VLAN, in_vlan
 
@@ -16,7 +16,7 @@ NONE = -1
 
 
 @contextmanager
-def tagged(namespace: Namespace, device: str = "eth0") -> Iterator[list[bytes]]:
+def tagged(namespace: Callable[..., Any], device: str = "eth0") -> Iterator[list[bytes]]:
     """What comes to a device while the block runs; read the list after the block."""
     frames: list[bytes] = []
     with namespace(socket.socket, socket.AF_PACKET, socket.SOCK_RAW, socket.htons(ETH_P_ALL)) as sock:
@@ -61,7 +61,7 @@ def shout(mac: str, *tags: int) -> bytes:
 
 def shouted(frames: list[bytes], mac: str) -> dict[tuple[int, ...], int]:
     """What came of one's shouts: the tags that they were sent with -> the outer one that each came with."""
-    found = {}
+    found: dict[tuple[int, ...], int] = {}
     for frame in frames:
         if (head := f"<{mac} (".encode()) in frame:
             said = frame.partition(head)[2].partition(b")")[0]
@@ -69,7 +69,7 @@ def shouted(frames: list[bytes], mac: str) -> dict[tuple[int, ...], int]:
     return found
 
 
-def send_all(namespace: Namespace, frames: list[bytes], device: str = "eth0") -> None:
+def send_all(namespace: Callable[..., Any], frames: list[bytes], device: str = "eth0") -> None:
     def act() -> None:
         with socket.socket(socket.AF_PACKET, socket.SOCK_RAW) as sock:
             sock.bind((device, 0))

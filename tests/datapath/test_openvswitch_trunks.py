@@ -15,9 +15,12 @@ from tests.datapath.switch_host import SwitchHost, switch_hosts
 from tests.datapath.tagged import NONE, in_vlans, send_all, shout, shouted, tag_of, tagged
 from tests.datapath.test_locks_kernel import BAD, GOOD, LOCK, locked
 from tests.e2e.world import until
+from tests.netns import cable
 from xenet.datapath.openvswitch.control import ask
+from xenet.datapath.openvswitch.place import Place
+from xenet.datapath.openvswitch.userspace import kernel_has_module
 from xenet.plan.steps import SetPort
-from xenet.plan.view import LockView, MirrorView, PortView, SwitchView, UplinkView, VLANView
+from xenet.plan.view import LockView, MirrorView, PortView, SwitchView, TunnelView, UplinkView, VLANView
 
 pytestmark = [pytest.mark.kernel, needs_tap]
 FAR = "02:00:00:77:00:07"
@@ -80,8 +83,13 @@ def test_a_tap_is_a_trunk_as_well(host: SwitchHost) -> None:
                 os.write(guest, shout(view.mac, *tags))
         send_all(host.far, [shout(FAR, *tags) for tags in SENT], "wire")
         heard: list[bytes] = []
-        until(lambda: (heard.extend(read_all(guest)), (10, 99) in shouted(heard, FAR))[1])
+        until(lambda: (10, 99) in shouted(heard_so_far(heard, guest), FAR))
     assert shouted(outside, view.mac) == shouted(heard, FAR) == TENS
+
+
+def heard_so_far(heard: list[bytes], guest: int) -> list[bytes]:
+    heard += read_all(guest)
+    return heard
 
 
 def test_a_vlan_that_is_a_network_too_is_without_tags_there(host: SwitchHost) -> None:
@@ -116,6 +124,25 @@ def test_on_somebody_else_s_bridge(host: SwitchHost) -> None:
     assert shouted(heard, port(1).mac) == TENS
 
 
+def test_over_a_tunnel(host: SwitchHost) -> None:
+    with switch_hosts(1) as other:
+        cable(host.ns, "eth1", other.ns, "eth1")
+        for number, (made, view) in enumerate(((host, trunk(port(1), 0, 10)), (other, port(1)))):
+            mac = str(made.json("link", "show", "eth1")[0]["address"])
+            transport = switch(1, mac=mac, uplink=UplinkView("eth1"), addresses=(f"192.0.2.{number + 1}/24",))
+            tunnel = TunnelView("vxlan", 7, f"192.0.2.{number + 1}", (f"192.0.2.{2 - number}",))
+            uplink = UplinkView("tunnel0", 1450, tunnel=tunnel)
+            made.reach(transport, switch(0, structs.replace(view, mtu=1450), mac=f"02:00:00:77:00:0{number}", mtu=1450, uplink=uplink))
+        until(lambda: through(host, other, port(1).mac) == TENS)  # the first frames ask for the other end
+        assert through(other, host, FAR) == TENS
+
+
+def through(one: SwitchHost, two: SwitchHost, mac: str) -> dict[tuple[int, ...], int]:
+    with tagged(two.guests[0]) as heard:
+        send_all(one.guests[0], [shout(mac, *tags) for tags in SENT])
+    return shouted(heard, mac)
+
+
 # --- with what holds the guest otherwise -----------------------------------------------------------
 
 
@@ -135,9 +162,11 @@ def test_a_lock_holds_in_each_vlan_as_without_a_tag(host: SwitchHost) -> None:
     lock = structs.replace(LOCK, tags=(10, 20))
     host.reach(external(host, trunk(locked(port(1), lock), 0, 10, 20), port(2)))
     assert host.datapath.switches() == host.truth(), "one that starts now finds the lock whole"
-    for tags in ((), (10,), (20,)):
+    either: list[tuple[int, ...]] = [(), (10,), (20,)]
+    for tags in either:
         assert passes(host, {**GOOD, **BAD}, *tags) == GOOD.keys(), tags
-    for tags in ((0,), (30,), (4094,), (10, 20), (10, 10), (0, 10)):
+    neither: list[tuple[int, ...]] = [(0,), (30,), (4094,), (10, 20), (10, 10), (0, 10)]
+    for tags in neither:
         assert passes(host, {**GOOD, **BAD}, *tags) == set(), tags
     host.ofctl("del-flows", "xapi0", "in_port=" + host.vsctl("get", "Interface", "vif1.0", "ofport"))
     host.ns(host.datapath.observe)
@@ -226,7 +255,8 @@ def test_no_other_port_s_change_touches_it(host: SwitchHost) -> None:
 
 def behind(host: SwitchHost, mac: str) -> dict[int, str]:
     """VLAN -> the number of the port."""
-    lines = [line.split() for line in ask(host.datapath.place.control(), "fdb/show", "xapi0").splitlines()[1:]]
+    place = Place(host.daemons.socket, host.daemons, not kernel_has_module())
+    lines = [line.split() for line in ask(place.control(), "fdb/show", "xapi0").splitlines()[1:]]
     return {int(line[1]): line[0] for line in lines if line[2] == mac}
 
 

@@ -28,7 +28,8 @@ def both_ways(place: Yard) -> list[dict[tuple[int, ...], int]]:
 
 
 def carries(place: Yard, *tags: int) -> bool:
-    return both_ways(place) == [{(): NONE, **{(tag,): tag for tag in tags}}] * 2
+    passes: dict[tuple[int, ...], int] = {(): NONE, **{(tag,): tag for tag in tags}}
+    return both_ways(place) == [passes, passes]
 
 
 def test_vlans_come_along_wherever_the_vm_goes(tmp_path: Path) -> None:

@@ -1,5 +1,7 @@
 """VIF.trunks: which tags, on which networks and hosts, and that a refusal changes nothing."""
 
+from typing import Any
+
 import pytest
 
 from tests.verbs.world import World
@@ -39,7 +41,7 @@ def backend(world: World, name: str, *hosts: Ref) -> None:
     world.state = draft.state
 
 
-def running(world: World, **record: object) -> tuple[Ref, Ref]:
+def running(world: World, **record: Any) -> tuple[Ref, Ref]:
     vm = world.vm()
     vif = world.vif(vm, world.external(0), **record)
     world.call("VM.start_on", vm, A, False, False)
