@@ -2,8 +2,7 @@
 
 import socket
 import struct
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
@@ -13,21 +12,24 @@ from xenet.plan.announcement import VLAN, in_vlan
 
 NONE = -1
 """In place of a tag: there is none."""
+LAST = b"<the last one>"
 
 
 @contextmanager
-def tagged(namespace: Callable[..., Any], device: str = "eth0") -> Iterator[list[bytes]]:
-    """What comes to a device while the block runs; read the list after the block."""
+def tagged(namespace: Callable[..., Any], device: str = "eth0", last: bytes = b"") -> Iterator[list[bytes]]:
+    """What comes to a device while the block runs; read the list after the block. `last`: what is in the last frame that is sent and comes, if one
+    does: a switch under load may take a while."""
     frames: list[bytes] = []
     with namespace(socket.socket, socket.AF_PACKET, socket.SOCK_RAW, socket.htons(ETH_P_ALL)) as sock:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 22)
         sock.setsockopt(SOL_PACKET, PACKET_AUXDATA, 1)
         sock.bind((device, ETH_P_ALL))
-        sock.setblocking(False)
         yield frames
-        time.sleep(0.05 * PATIENCE)
-        with suppress(BlockingIOError):
+        sock.settimeout((5 if last else 0.05) * PATIENCE)
+        with suppress(TimeoutError):
             while True:
+                if last and frames and last in frames[-1]:  # of what came together, a switch passes first what it knows the way of
+                    sock.settimeout(0.05 * PATIENCE)
                 frame, beside, _, source = sock.recvmsg(65536, 256)
                 if source[2] != socket.PACKET_OUTGOING:
                     frames.append(_whole(frame, beside))
@@ -67,6 +69,11 @@ def shouted(frames: list[bytes], mac: str) -> dict[tuple[int, ...], int]:
             said = frame.partition(head)[2].partition(b")")[0]
             found[tuple(int(tag) for tag in said.decode().split(",") if tag.strip())] = tag_of(frame)
     return found
+
+
+def shouts(mac: str, sent: Iterable[tuple[int, ...]]) -> list[bytes]:
+    """One with each of these tags, and a last one without."""
+    return [*(shout(mac, *tags) for tags in sent), shout(mac)[:14] + LAST.ljust(50)]
 
 
 def send_all(namespace: Callable[..., Any], frames: list[bytes], device: str = "eth0") -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.datapath.bridge_host import needs_tap
-from tests.datapath.tagged import NONE, send_all, shout, shouted, tag_of, tagged
+from tests.datapath.tagged import LAST, NONE, send_all, shouted, shouts, tag_of, tagged
 from tests.e2e.test_pif_life import refusal
 from tests.e2e.world import links, until
 from tests.e2e.yard import Yard, yard
@@ -21,9 +21,9 @@ SENT: list[tuple[int, ...]] = [(), (10,), (20,), (30,)]
 def both_ways(place: Yard) -> list[dict[tuple[int, ...], int]]:
     """What the guest sends, as it comes to the machine outside, and the other way: the tags sent with -> the tag it came with."""
     outside = str(links(place.router)["eth0"]["address"])
-    with tagged(place.router) as out, tagged(place.guest) as back:
-        send_all(place.guest, [shout(place.mac, *tags) for tags in SENT])
-        send_all(place.router, [shout(outside, *tags) for tags in SENT])
+    with tagged(place.guest, last=LAST) as back, tagged(place.router, last=LAST) as out:
+        send_all(place.guest, shouts(place.mac, SENT))
+        send_all(place.router, shouts(outside, SENT))
     return [shouted(out, place.mac), shouted(back, outside)]
 
 

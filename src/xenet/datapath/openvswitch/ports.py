@@ -36,6 +36,8 @@ class SwitchPorts(Ports):
         self._taps = ExitStack()
         self._begun: dict[str, Making] = {}
         """By device."""
+        self._retagged = False
+        """Whether a port that was there has other VLANs than before."""
 
     def close(self) -> None:
         left = [port.port.device for port in self._begun.values() if port.made]
@@ -64,6 +66,7 @@ class SwitchPorts(Ports):
 
     def lower(self, steps: Sequence[SetPort]) -> list[StepFailure]:
         """Down what shall be down, and what is locked and becomes another port of the switch: no frame passes where its lock is not yet."""
+        self._retagged = any(self._changes_trunks(step) for step in steps)
         leaving = [step for step in steps if not step.port.up or ((step.port.lock or step.lock) and self._changes_place(step))]
         self._kernel.do([set_link(step.port.device, up=False) for step in leaving])
         self._kernel.drain()
@@ -81,6 +84,15 @@ class SwitchPorts(Ports):
         with suppress(OSError):  # it hangs or is gone: then no frame goes anywhere
             for _ in range(3):
                 ask(self._control(), "version")
+
+    def _changes_trunks(self, step: SetPort) -> bool:
+        views = (switch.ports.get(step.port.device) for switch in self._board.asked.values())
+        return any(view is not None and view.trunks != step.port.trunks for view in views)
+
+    def _forget_ways(self) -> None:
+        """ovs-vswitchd says that it is done before it has looked through the ways that it knows of frames: until then they are as before."""
+        with suppress(OSError):  # it hangs or is gone: then it knows no ways
+            ask(self._control(), "revalidator/wait")
 
     def _changes_place(self, step: SetPort) -> bool:
         switch = self._board.asked.get(step.bridge)
@@ -116,6 +128,8 @@ class SwitchPorts(Ports):
         self._cut_datagrams([step.port for step in steps])
         failures = self.move(steps)
         self._hear_of_down(steps)
+        if self._retagged:
+            self._forget_ways()
         return failures
 
     def _cut_datagrams(self, ports: Sequence[PortView]) -> None:
