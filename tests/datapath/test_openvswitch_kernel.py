@@ -317,7 +317,7 @@ def test_a_switch_that_hangs_is_a_failure_and_not_a_wait_for_ever(host, monkeypa
     try:
         (failure,) = host.do(create(port(2)))
         assert failure.retry and "ovs-vswitchd does not answer" in failure.text
-        with pytest.raises(OSError):
+        with pytest.raises(OSError, match="ovs-vswitchd does not answer"):
             host.datapath.fdb("xapi0")
     finally:
         kill(host, "ovs-vswitchd", signal.SIGCONT)

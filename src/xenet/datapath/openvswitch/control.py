@@ -18,14 +18,21 @@ PATIENCE_S = 2.0
 
 def ask(path: Path, method: str, *arguments: str) -> str:
     """Raises OSError: nobody is there, no answer in time, or the daemon's own refusal."""
-    with socket.socket(socket.AF_UNIX) as sock:
-        sock.settimeout(PATIENCE_S)
-        connect(sock, path)
-        sock.sendall(msgspec.json.encode({"id": 0, "method": method, "params": arguments}))
-        answer = _receive(sock)
+    try:
+        answer = _answer(path, {"id": 0, "method": method, "params": arguments})
+    except TimeoutError:
+        raise TimeoutError("ovs-vswitchd does not answer: it hangs, or is stopped") from None
     if answer.get("error"):
         raise OSError(str(answer["error"]).strip())
     return str(answer["result"])
+
+
+def _answer(path: Path, question: dict[str, Any]) -> Any:
+    with socket.socket(socket.AF_UNIX) as sock:
+        sock.settimeout(PATIENCE_S)
+        connect(sock, path)
+        sock.sendall(msgspec.json.encode(question))
+        return _receive(sock)
 
 
 def connect(sock: socket.socket, path: Path) -> None:
