@@ -167,11 +167,7 @@ class Work(Draft):
 
         Raises OTHER_OPERATION_IN_PROGRESS for a record that another operation holds: a VM that shall halt while one of its VIFs is plugged.
         """
-        for record, _ in doing:
-            check_unheld(self.base, record)
-        task = msgspec.structs.replace(self._task(), allowed_operations=("cancel", "destroy") if cancellable else ("destroy",))
-        for record, name in doing:
-            self._mark(record, {task.ref: name})
+        task = self._lock(doing, cancellable)
         settle(self)
         wanted, last = self.change(), self.fork()
         phases = self._phases(last, then)
@@ -196,6 +192,15 @@ class Work(Draft):
         self.put(task)
         self.put(operation)
         return Outcome(self.change(), result, operation.ref)
+
+    def _lock(self, doing: Sequence[tuple[Record, str]], cancellable: bool) -> Task:
+        """The task that holds these records from now on."""
+        for record, _ in doing:
+            check_unheld(self.base, record)
+        task = msgspec.structs.replace(self._task(), allowed_operations=("cancel", "destroy") if cancellable else ("destroy",))
+        for record, name in doing:
+            self._mark(record, {task.ref: name})
+        return task
 
     def _undo(self, change: Change) -> tuple[Edit, ...]:
         return tuple(edit for edit in change.inverse().edits if edit.ref not in self._needs)
