@@ -6,6 +6,7 @@ from typing import TypeVar
 import msgspec
 
 from tests.plan.pools import HERE, nic_mac
+from tests.plan.whole import compile_host
 from xenet.agent.keeper import Keeper
 from xenet.agent.replica import Replica
 from xenet.datapath.fake import FakeDatapath
@@ -15,7 +16,6 @@ from xenet.model.change import edit_between
 from xenet.model.classes import STORED
 from xenet.model.hidden import NIC, Edit
 from xenet.model.state import PoolState
-from xenet.plan.compile import compile_host
 from xenet.plan.steps import Step
 from xenet.plan.view import HostView
 

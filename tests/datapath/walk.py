@@ -16,12 +16,12 @@ from tests.datapath.switch_host import SwitchHost
 from tests.netns import Namespace, cable, namespaces
 from tests.plan.pools import HERE, nic_mac
 from tests.plan.states import STATES, WORDS
+from tests.plan.whole import compile_host
 from xenet.datapath.base import Datapath
 from xenet.datapath.gre import find_lack
 from xenet.datapath.netlink import Socket
 from xenet.datapath.openvswitch.database import Database
 from xenet.model.state import PoolState
-from xenet.plan.compile import compile_host
 from xenet.plan.diff import diff_host
 from xenet.plan.ethtool import asked_of
 from xenet.plan.steps import Step, StepFailure, as_text

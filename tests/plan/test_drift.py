@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from tests.plan.pools import HERE
 from tests.plan.states import STATES
-from xenet.plan.compile import compile_host
+from tests.plan.whole import compile_host
 from xenet.plan.diff import diff_host
 from xenet.plan.drift import Drift, drift
 from xenet.plan.view import GuestView, HostView, LockView, PortView, RouteView, SwitchView, UplinkView

@@ -3,8 +3,9 @@
 import pytest
 
 from tests.plan.pools import HERE, pif, pool
+from tests.plan.whole import compile_host
 from xenet.model.state import state_of
-from xenet.plan.compile import compile_host, compile_switch
+from xenet.plan.compile import compile_switch
 from xenet.plan.ethtool import ON_A_NIC, ON_A_VIF, asked_of, of_uplink, settings_of, unusable
 
 GOOD = {

@@ -12,7 +12,7 @@ import pytest
 from msgspec import yaml
 
 from tests.plan.pools import HERE, pool
-from xenet.plan.compile import compile_host
+from tests.plan.whole import compile_host
 from xenet.plan.diff import diff_host
 from xenet.plan.steps import as_text
 from xenet.plan.view import GuestView, HostView, PortView, SwitchView

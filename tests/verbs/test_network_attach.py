@@ -2,13 +2,14 @@
 
 import pytest
 
+from tests.plan.whole import compile_host
 from tests.verbs.world import World
 from xenet.model.hidden import Attachment, ForeignBridge, HostFacts
 from xenet.model.invariants import violations
 from xenet.model.network import Network
 from xenet.model.pif import PIF
 from xenet.model.types import Ref
-from xenet.plan.compile import compile_host, compile_switch
+from xenet.plan.compile import compile_switch
 
 
 @pytest.fixture

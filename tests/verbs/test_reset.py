@@ -2,6 +2,7 @@
 
 import pytest
 
+from tests.plan.whole import compile_host
 from tests.verbs.world import World
 from xenet.model.derived import VLAN, Bond, Tunnel
 from xenet.model.host import Host
@@ -9,7 +10,6 @@ from xenet.model.invariants import violations
 from xenet.model.network import Network
 from xenet.model.pif import PIF, PIFMetrics
 from xenet.model.vif import VIF
-from xenet.plan.compile import compile_host
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""From the pool's state to the HostView that one host must have. Compiled bridge by bridge, so that a change costs only the bridges it touches."""
+"""From the pool's state to the switches and guests of one host. Compiled bridge by bridge, so that a change costs only the bridges it touches."""
 
 from collections.abc import Iterator, Mapping
 from collections.abc import Set as AbstractSet
@@ -23,15 +23,8 @@ from xenet.plan.lock import lock_of, mode_of
 from xenet.plan.machine import compile_machine, is_moving, is_not_here
 from xenet.plan.mesh import find_tunnel
 from xenet.plan.mirror import mirrors_of
-from xenet.plan.view import GuestView, HostView, MirrorView, PortView, Settings, SwitchView, UplinkView, VLANView
+from xenet.plan.view import GuestView, MirrorView, PortView, Settings, SwitchView, UplinkView, VLANView
 from xenet.plan.vswitch import trunks_of, vswitch_of
-
-
-def compile_host(state: PoolState, host: Ref) -> HostView:
-    """All that this host must have."""
-    bridges = {network.bridge for network in state.all(Network)}
-    switches = {bridge: switch for bridge in bridges if (switch := compile_switch(state, host, bridge)) is not None}
-    return HostView(switches, {guest.vm: guest for guest in compile_guests(state, host)})
 
 
 def compile_switch(state: PoolState, host: Ref, bridge: str, absent: AbstractSet[str] = frozenset()) -> SwitchView | None:

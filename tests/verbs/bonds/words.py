@@ -2,13 +2,14 @@
 
 import msgspec
 
+from tests.plan.whole import compile_host
 from tests.verbs.world import World
 from xenet.model.derived import VLAN, Bond
 from xenet.model.invariants import violations
 from xenet.model.pif import PIF
 from xenet.model.state import PoolState
 from xenet.model.types import Record, Ref
-from xenet.plan.compile import compile_host, compile_switch
+from xenet.plan.compile import compile_switch
 from xenet.plan.view import BondView
 
 MAC = "02:00:00:00:01:00"
