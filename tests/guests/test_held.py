@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.e2e.world import until
 from xenet.guests import held
 
 
@@ -111,9 +112,29 @@ def _cmdline(process: Path) -> bytes:
         return b""
 
 
-def test_reap_ignores_what_is_no_child_of_ours() -> None:
-    held.reap(1)
-    child = subprocess.Popen(["sleep", "60"])
-    child.send_signal(signal.SIGKILL)
-    child.wait()
-    held.reap(child.pid)
+def test_reap_lets_go_of_ended_children_of_ours_alone() -> None:
+    """What has ended stays a zombie until its own parent lets go of it."""
+    with subprocess.Popen(["sh", "-c", "sleep 0 & echo $!; exec sleep 60"], stdout=subprocess.PIPE, text=True) as ours:
+        try:
+            assert ours.stdout
+            others = int(ours.stdout.readline())
+            until(lambda: state_of(others) == "Z")
+            for pid in (1, others, ours.pid):
+                held.reap(pid)
+            assert state_of(others) == "Z"
+            assert ours.poll() is None
+            os.kill(ours.pid, signal.SIGKILL)
+            until(lambda: state_of(ours.pid) == "Z")
+            held.reap(ours.pid)
+            assert state_of(ours.pid) == ""
+            held.reap(ours.pid)
+        finally:
+            ours.kill()
+
+
+def state_of(pid: int) -> str:
+    """As in proc(5), Z for a zombie; empty where there is no such process."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except (FileNotFoundError, ProcessLookupError):
+        return ""
