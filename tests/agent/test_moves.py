@@ -3,6 +3,7 @@ to another pool."""
 
 import asyncio
 
+import msgspec
 import pytest
 
 from tests.verbs.two_pools import Journey, two_pools
@@ -18,7 +19,7 @@ from xenet.model.types import PREFIX, Ref
 from xenet.model.vif import VIF
 from xenet.model.vm import VM
 from xenet.plan.compile import compile_guest, compile_switch
-from xenet.plan.view import HostView
+from xenet.plan.view import HostView, PortView
 from xenet.verbs.operation import arrived_abroad, forsake, set_out
 
 
@@ -120,6 +121,27 @@ def test_a_virtual_machine_is_forgotten_when_its_memory_is_over_there(monkeypatc
         assert goes("gone") == [device]
 
     asyncio.run(go())
+
+
+@pytest.mark.parametrize("back", [False, True])
+def test_a_switch_that_takes_in_late_what_it_counted_is_told_again(back: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Until the VM comes back."""
+    monkeypatch.setattr(moves, "AGAIN", 0.01)
+    host, port = Host(Ref("OpaqueRef:a")), PortView("vif1.0", "a VIF", "a VM", 0, "02:00:00:00:00:01")
+    host.datapath.late, host.datapath.deserted = True, {port.device}
+    host.moves.leaving[port.device] = port
+
+    async def go() -> int:
+        host.moves.see_off()
+        if back:
+            host.moves.announce_port(msgspec.structs.replace(port, device="vif2.0"))
+        while not back and len(host.datapath.unlearned) <= moves.TIMES:
+            await asyncio.sleep(0.01)
+        await asyncio.sleep(0.1)
+        host.moves.close()
+        return len(host.datapath.unlearned)
+
+    assert asyncio.run(asyncio.wait_for(go(), 20)) == (1 if back else 1 + moves.TIMES)
 
 
 def test_a_host_is_ready_for_a_virtual_machine_when_the_kernel_has_noted_its_tap(monkeypatch: pytest.MonkeyPatch) -> None:

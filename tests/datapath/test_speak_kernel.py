@@ -55,6 +55,20 @@ def test_open_vswitch_holds_a_mac_that_has_just_come(view) -> None:
             until(lambda: (host.ns(host.datapath.unlearn, TAP), not behind(host, "xapi0"))[1])
 
 
+def test_open_vswitch_forgets_a_mac_once_more_when_its_port_is_gone() -> None:
+    with switch_hosts() as host:
+        host.reach(external(host, TAP))
+        again = host.ns(host.datapath.unlearn, TAP)
+        assert again is not None
+        host.reach(external(host))
+        host.far(send, "wire", frame_from(TAP.mac))
+        until(lambda: behind(host, "xapi0") == "eth0")
+        host.ns(again)
+        assert not behind(host, "xapi0")
+        host.reach()
+        host.ns(again)
+
+
 def test_not_for_a_port_that_is_not_there(either: Host) -> None:
     either.reach(external(either, port(1)))
     with pytest.raises(OSError, match=r"tap1\.0"):

@@ -106,8 +106,8 @@ class Backend:
     def release(self, port: PortView) -> None:
         self._datapath.release(port)
 
-    def unlearn(self, port: PortView) -> None:
-        self._datapath.unlearn(port)
+    def unlearn(self, port: PortView) -> Callable[[], None] | None:
+        return self._datapath.unlearn(port)
 
     def has_carrier(self, port: PortView) -> bool:
         return self._datapath.has_carrier(port)

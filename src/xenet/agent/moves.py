@@ -27,12 +27,15 @@ from xenet.guests.base import Guests
 from xenet.model.hidden import Frame, Heard
 from xenet.model.types import NULL, ref_of
 from xenet.model.vm import VM
-from xenet.plan.steps import Step, StepFailure
+from xenet.plan.steps import Announce, Step, StepFailure
 from xenet.plan.view import HostView, PortView, SwitchView, ways_out
 
 log = logging.getLogger("xenet.agent")
 SETTLES = 0.03
 """Seconds after which all frames of before have arrived."""
+AGAIN, TIMES = 0.05, 12
+"""Seconds between one time that a MAC is unlearned and the next, and how often, where the switch may take in late what it counted before: Open
+vSwitch does within half a second."""
 NOTED = 1.1
 """Seconds after which the kernel has noted what was opened."""
 
@@ -100,15 +103,21 @@ class Moves:
         """Devices whose guests were switched over to another host."""
         self.leaving: dict[str, PortView] = {}
         """Those whose MACs are still to be unlearned."""
+        self._unlearning: dict[str, asyncio.TimerHandle] = {}
+        """By MAC, those that are unlearned again."""
         self.heard: tuple[Heard, ...] = ()
         """What the server has not been told yet."""
         self.changed: Callable[[], None] = lambda: None
 
     def announce(self, steps: Sequence[Step]) -> list[StepFailure]:
+        for step in steps:
+            if isinstance(step, Announce):
+                self._learn_again(step.port.mac)
         return self._announcer.announce(steps)
 
     def announce_port(self, port: PortView) -> None:
         """The guest behind this port is here from now on: it is announced before this returns, and again with growing pauses."""
+        self._learn_again(port.mac)
         self._announcer.announce_port(port)
 
     def waiting(self) -> set[str]:
@@ -161,9 +170,29 @@ class Moves:
                 continue
             del self.leaving[device]
             try:
-                self._datapath.unlearn(port)
+                again = self._datapath.unlearn(port)
             except OSError as error:  # it hears of the new place as all others do
                 log.debug("%s: %s", device, error)
+            else:
+                self._unlearn_later(port.mac, again, TIMES)
+
+    def _unlearn_later(self, mac: str, again: Callable[[], None] | None, times: int) -> None:
+        if again and times:
+            self._unlearning[mac] = asyncio.get_running_loop().call_later(AGAIN, self._unlearn_again, mac, again, times - 1)
+        else:
+            self._unlearning.pop(mac, None)
+
+    def _unlearn_again(self, mac: str, again: Callable[[], None], times: int) -> None:
+        try:
+            again()
+        except OSError as error:
+            log.debug("%s: %s", mac, error)
+        self._unlearn_later(mac, again, times)
+
+    def _learn_again(self, mac: str) -> None:
+        """It has come back."""
+        if timer := self._unlearning.pop(mac, None):
+            timer.cancel()
 
     def _is_still_here(self, port: PortView) -> bool:
         """A namespace, until nobody is at its end of the port any more: a frame that went everywhere could reach it by both hosts. A QEMU, as long
@@ -216,6 +245,8 @@ class Moves:
 
     def close(self) -> None:
         self._announcer.close()
+        for timer in self._unlearning.values():
+            timer.cancel()
         for post in self._posts.values():
             post.close()
         self._posts.clear()

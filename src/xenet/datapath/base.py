@@ -87,8 +87,9 @@ class Datapath(Protocol):
     def release(self, port: PortView) -> None:
         """The switch learns the guest's MAC like any other from now on. Raises OSError."""
 
-    def unlearn(self, port: PortView) -> None:
-        """The guest behind this port is elsewhere: frames to its MAC go everywhere until it is heard again. Raises OSError."""
+    def unlearn(self, port: PortView) -> Callable[[], None] | None:
+        """The guest behind this port is elsewhere: frames to its MAC go everywhere until it is heard again. Where the switch may yet take in
+        something of the time before, what does the same once more, also when the port is gone by then. Both raise OSError."""
 
     def has_carrier(self, port: PortView) -> bool:
         """Whether somebody is at the guest's end of a port, as the kernel last said."""

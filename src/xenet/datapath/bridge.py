@@ -153,9 +153,10 @@ class BridgeDatapath:
     def release(self, port: PortView) -> None:
         """Nothing is held."""
 
-    def unlearn(self, port: PortView) -> None:
+    def unlearn(self, port: PortView) -> Callable[[], None] | None:
         if link := self._kernel.table.link(port.device):
             self._kernel.run(unlearned(link.index, port.mac), errno.ENOENT)
+        return None
 
     def has_carrier(self, port: PortView) -> bool:
         link = self._kernel.table.link(port.device)

@@ -5,7 +5,8 @@ process dies between two steps, somebody else changes the host.
 """
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 
 from xenet.datapath.base import FDBEntry
 from xenet.datapath.batch import Refused, carry_out, failure_of
@@ -38,6 +39,8 @@ class FakeDatapath(FakeSwitches):
         """The devices whose guests' MACs are held."""
         self.unlearned: list[str] = []
         """The devices whose guests' MACs were to be forgotten, in order."""
+        self.late = False
+        """Whether it takes in late what it has counted, as Open vSwitch does."""
         self._fail: tuple[int, str, bool] | None = None
         self._crash: int | None = None
         self._ways: dict[str, BondLinks] = {}
@@ -127,8 +130,9 @@ class FakeDatapath(FakeSwitches):
         if port.device in self.held:
             self.held.remove(port.device)
 
-    def unlearn(self, port: PortView) -> None:
+    def unlearn(self, port: PortView) -> Callable[[], None] | None:
         self.unlearned.append(port.device)
+        return partial(self.unlearned.append, port.device) if self.late else None
 
     def has_carrier(self, port: PortView) -> bool:
         return port.device not in self.deserted

@@ -8,8 +8,9 @@ import errno
 import logging
 import select
 import socket
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 
 from xenet.datapath.base import FDBEntry, SocketIn
 from xenet.datapath.batch import Refused
@@ -228,16 +229,27 @@ class OpenVSwitchDatapath:
     def _drop(self, port: PortView) -> None:
         if place := self._board.place_of(port.device):
             for tag in self._tags(port):
-                with suppress(OSError):  # it was dropped before, or ovs-vswitchd is another one
-                    ask(self.place.control(), "fdb/del", place[0], str(tag), port.mac)
+                self._forget(place[0], tag, port.mac)
 
-    def unlearn(self, port: PortView) -> None:
-        """There is no word for an entry that was learned, so it is held first, outside, where the guest is. Without this the word of its new place
-        may come late: ovs-vswitchd learns at once from the first frame of a flow only."""
-        if place := self._board.place_of(port.device):
-            for tag in self._tags(port):
-                ask(self.place.control(), "fdb/add", place[0], self._board.outward(place[0]), str(tag), port.mac)
-            self._drop(port)
+    def _forget(self, bridge: str, tag: int, mac: str) -> None:
+        with suppress(OSError):  # it was dropped before, or ovs-vswitchd is another one
+            ask(self.place.control(), "fdb/del", bridge, str(tag), mac)
+
+    def unlearn(self, port: PortView) -> Callable[[], None] | None:
+        """Without this the word of its new place may come late: ovs-vswitchd learns at once from the first frame of a flow only. Once may not be
+        enough: what it counted of the guest's frames while the guest was here it may take for news after it has heard the guest elsewhere."""
+        place = self._board.place_of(port.device)
+        if place is None:
+            return None
+        again = partial(self._unlearn, place[0], self._tags(port), port.mac)
+        again()
+        return again
+
+    def _unlearn(self, bridge: str, tags: Sequence[int], mac: str) -> None:
+        """There is no word for an entry that was learned, so it is held first, outside, where the guest is. Raises OSError."""
+        for tag in tags if bridge in self._board.bridges else ():
+            ask(self.place.control(), "fdb/add", bridge, self._board.outward(bridge), str(tag), mac)
+            self._forget(bridge, tag, mac)
 
     def has_carrier(self, port: PortView) -> bool:
         link = self._kernel.table.link(port.device)
