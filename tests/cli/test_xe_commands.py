@@ -214,8 +214,8 @@ ERRORS = [
     ),
     (Failure("NETWORK_CONTAINS_VIF", ref(71), ref(72)), f"The network still has VIFs in use.\nvifs: {uuid(71)} (0)\nvifs: {uuid(72)} (1)\n"),
     (Failure("HANDLE_INVALID", "network", "OpaqueRef:gone"), "There is no such object (any more).\nclass: network\nhandle: OpaqueRef:gone\n"),
-    (Failure("VLAN_TAG_INVALID"), "A VLAN's tag is a number from 1 to 4094.\nVLAN: <unknown>\n"),
-    (Failure("VLAN_TAG_INVALID", "5000", "x"), "A VLAN's tag is a number from 1 to 4094.\nVLAN: 5000\n<extra>: x\n"),
+    (Failure("VLAN_TAG_INVALID"), "A VLAN's tag is a number from 0 to 4094.\nVLAN: <unknown>\n"),
+    (Failure("VLAN_TAG_INVALID", "5000", "x"), "A VLAN's tag is a number from 0 to 4094.\nVLAN: 5000\n<extra>: x\n"),
     (Failure("PIF_IS_NOT_SRIOV_CAPABLE", ref(41)), f"The NIC has no SR-IOV.\nPIF: {uuid(41)} (eth0)\n"),
     (
         Failure("NETWORK_SRIOV_ENABLE_FAILED", ref(41), "no"),

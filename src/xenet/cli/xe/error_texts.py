@@ -38,7 +38,7 @@ _NETWORK: Mapping[str, Text] = {
         "",
     ),
     "VLAN_IN_USE": ("The host has a device for this VLAN that the pool does not know.", "device vlan"),
-    "VLAN_TAG_INVALID": ("A VLAN's tag is a number from 1 to 4094.", "VLAN"),
+    "VLAN_TAG_INVALID": ("A VLAN's tag is a number from 0 to 4094.", "VLAN"),
 }
 
 _PIF: Mapping[str, Text] = {
