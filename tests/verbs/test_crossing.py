@@ -4,6 +4,7 @@ import pytest
 
 from tests.verbs.two_pools import Journey, Pools, arguments, dest, two_pools
 from tests.verbs.world import ABSENT, World
+from xenet.model.change import Draft
 from xenet.model.errors import Failure
 from xenet.model.hidden import Operation
 from xenet.model.host import Host
@@ -257,6 +258,33 @@ def test_what_the_other_pool_refuses(pools: Pools) -> None:
     assert refusal(options={**options, "address": ""})[0] == "OPERATION_NOT_ALLOWED"
     there.leave(target)
     assert refusal() == ["HOST_OFFLINE", target]
+
+
+def test_trunks_come_along_where_the_other_pool_can_have_them(pools: Pools) -> None:
+    there, target = pools.there, pools.target
+    errand: Errand = pools.here.decide("VM.assert_can_migrate", *arguments(pools))
+    inventory, *others = errand.params
+
+    def said(tags: str) -> str:
+        changed: str = inventory.replace('"trunks":[]', f'"trunks":[{tags}]')
+        assert changed != inventory
+        return changed
+
+    before = there.state
+    assert there.refusal(errand.method, said('"4095"'), *others) == ["VLAN_TAG_INVALID", "4095"]
+    assert there.refusal(errand.method, said('"10"'), *others) == ["OPENVSWITCH_NOT_ACTIVE"]
+    assert there.state is before
+    draft = Draft(there.state)
+    draft.update(there.get(Host, target), software_version={"network_backend": "openvswitch"})
+    there.state = draft.state
+    lower = there.state.refs_where("PIF", "host", target)[0]
+    network = there.network()
+    there.call("VLAN.create", lower, 42, network)
+    networks, *rest = others
+    on_vlan = dict.fromkeys(networks, network)
+    assert there.refusal(errand.method, said('"10"'), on_vlan, *rest) == ["NETWORK_INCOMPATIBLE_WITH_TRUNKS", network]
+    there.call("VM.receive_live", said('"10"'), *others)
+    assert [vif.trunks for vif in there.state.where(VIF, "VM", pools.vm)] == [(10,)] * len(pools.vifs)
 
 
 def test_one_that_came_is_not_taken_again(pools: Pools) -> None:

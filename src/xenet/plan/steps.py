@@ -163,8 +163,8 @@ class CreatePort(Step, frozen=True, kw_only=True):
 
 
 class SetPort(Step, frozen=True, kw_only=True):
-    """An existing device of a VIF: into this bridge (a VIF that moves keeps its device), MTU, up or down, its rate and lock. The guest's end is
-    left alone."""
+    """An existing device of a VIF: into this bridge (a VIF that moves keeps its device), MTU, up or down, its rate and lock, on Open vSwitch its
+    VLANs. The guest's end is left alone."""
 
     bridge: str
     port: PortView
