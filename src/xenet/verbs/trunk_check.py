@@ -12,7 +12,7 @@ from xenet.model.vif import VIF
 from xenet.model.vm import VM
 
 LAST_TAG = 4094
-"""IEEE 802.1Q; 0 stands for frames without a tag, as in Open vSwitch's own list."""
+"""IEEE 802.1Q. Among trunks 0 stands for frames without a tag, as in Open vSwitch's own list."""
 
 
 def checked_tags(tags: Iterable[int]) -> tuple[int, ...]:

@@ -19,11 +19,10 @@ from xenet.verbs.call import Call, Outcome, Work
 from xenet.verbs.pif import check_unpluggable
 from xenet.verbs.registry import message
 from xenet.verbs.stack import configured_mtu, too_large, want_plugged
+from xenet.verbs.trunk_check import LAST_TAG
 
 UPPER_MAC = "fe:ff:ff:ff:ff:ff"
 """What XenServer's records say of every VLAN PIF. The devices have the MAC of the PIF below."""
-LAST_TAG = 4094
-"""IEEE 802.1Q; 0, a priority tag without a VLAN, is allowed as in XenServer."""
 EVERY_HOST = "sync_vlans"
 """A host's other_config: with `nosync` it does not get the coordinator's VLANs when it comes."""
 
@@ -173,7 +172,7 @@ def _check(state: PoolState, lower: PIF, tag: int, network: Network) -> None:
     _check_lower(state, lower)
     if any(pif.VLAN_master_of == NULL for pif in state.where(PIF, "network", network.ref)):
         raise Failure("NETWORK_INCOMPATIBLE_WITH_VLAN_ON_BRIDGE", network.ref)
-    if not 0 <= tag <= LAST_TAG:
+    if not 0 <= tag <= LAST_TAG:  # 0, a priority tag without a VLAN, is allowed as in XenServer
         raise Failure("VLAN_TAG_INVALID", str(tag))
     if any(vlan.tag == tag for vlan in state.where(VLAN, "tagged_PIF", lower.ref)):
         raise Failure("PIF_VLAN_EXISTS", lower.device)
