@@ -19,7 +19,9 @@ from xenet.link.messages import Hello
 from xenet.model.errors import Failure
 from xenet.model.network import Network
 from xenet.model.pif import PIF
+from xenet.model.types import Ref
 from xenet.server.main import Server, Settings
+from xenet.verbs.call import Question
 from xenet.verbs.catalogue import MESSAGES
 
 ENTRY = FDBEntry("02:00:00:00:61:00", "eth0", 1.5)
@@ -102,5 +104,29 @@ def test_a_tag_that_somebody_took_a_moment_ago_is_in_use(run: Callable[[Scenario
             with pytest.raises(Failure) as refused:
                 await server.core.run(MESSAGES[message], [tag if argument == 0 else argument for argument in arguments])
             assert refused.value.description == ["VLAN_IN_USE", "eth1", str(tag)], message
+
+    run(scenario)
+
+
+def test_hosts_are_asked_all_at_once(run: Callable[[Scenario], None], monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that is slow to answer keeps the others from nothing."""
+
+    async def scenario(server: Server, _: Tables) -> None:
+        all_asked = asyncio.Barrier(3)
+
+        async def answer(host: Ref, question: Question) -> list[dict[str, str]]:
+            async with asyncio.timeout(20):
+                await all_asked.wait()
+            if host == "c":
+                raise Failure("CANNOT_CONTACT_HOST", host)
+            return [{"host": host}]
+
+        monkeypatch.setattr(server.hosts, "_ask_one", answer)
+        with pytest.raises(Failure) as refused:
+            await server.hosts.ask(Question((Ref("a"), Ref("b"), Ref("c")), "fdb", "xenbr0", lambda said: said))
+        assert refused.value.description == ["CANNOT_CONTACT_HOST", "c"]
+        all_asked = asyncio.Barrier(2)
+        said = await server.hosts.ask(Question((Ref("a"), Ref("b")), "fdb", "xenbr0", lambda said: said))
+        assert said == {"a": [{"host": "a"}], "b": [{"host": "b"}]}
 
     run(scenario)

@@ -116,10 +116,11 @@ class Hosts:
                 channel.send(Delta(state.revision, edits))
 
     async def ask(self, question: Question) -> object:
-        """What the hosts say, put together by the question. Raises CANNOT_CONTACT_HOST [host], INTERNAL_ERROR [text] with the name of a
-        host that cannot say it, and why."""
-        said = {host: await self._ask_one(host, question) for host in question.hosts}
-        return question.answer(said)
+        """What the hosts say, all asked at once, put together by the question. Raises CANNOT_CONTACT_HOST [host], INTERNAL_ERROR [text] with the
+        name of a host that cannot say it, and why."""
+        asked = {host: asyncio.ensure_future(self._ask_one(host, question)) for host in question.hosts}
+        await asyncio.gather(*asked.values(), return_exceptions=True)
+        return question.answer({host: one.result() for host, one in asked.items()})
 
     async def _ask_one(self, host: Ref, question: Question) -> list[dict[str, str]]:
         channel = self._links.get(host)
