@@ -8,7 +8,7 @@ import errno
 import logging
 import select
 import socket
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from contextlib import suppress
 from functools import partial
 
@@ -120,7 +120,7 @@ class OpenVSwitchDatapath:
         self._kernel.drain()
         devices = self._kernel.table.touched_devices()
         names = self._board.take(self._database.run()) | self._board.touch(devices) | self._board.hear_of_flows()
-        self._look_at_bonds()
+        self._look_at_bonds(names | devices)
         if self._locks.held_back():  # the first attempt may have come before its sockets were there
             self._locks.restore()
             self._tick.set(AGAIN_MS)
@@ -166,10 +166,12 @@ class OpenVSwitchDatapath:
     def bonds(self) -> list[BondLinks]:
         return [self._bonds[device] for device in sorted(self._bonds)]
 
-    def _look_at_bonds(self) -> None:
-        """Now and then: ovs-vswitchd tells nobody when a link counts again."""
-        self._tick.take()
+    def _look_at_bonds(self, news: Set[str]) -> None:
+        """Where there are news of them, and now and then: ovs-vswitchd tells nobody when a link counts again."""
         asked = {up.device: (name, up.bond) for name, switch in self._board.asked.items() if (up := switch.uplink) and up.bond}
+        concerned = {part for name, bond in asked.values() for part in (name, *bond.slaves)}
+        if not self._tick.take() and asked.keys() == self._bonds.keys() and news.isdisjoint(concerned):
+            return
         found = {device: find_links(device, bond, self.place.control(), self._kernel.table) for device, (_, bond) in asked.items()}
         self._touched |= {asked[device][0] for device in found if found[device] != self._bonds.get(device)}
         self._bonds = found
