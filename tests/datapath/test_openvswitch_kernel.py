@@ -18,7 +18,7 @@ from tests.datapath.test_locks_kernel import BAD, GOOD, LOCK, locked, passed, se
 from tests.e2e.world import capture, until
 from tests.netns import ping
 from xenet.datapath.mark import HOST_MAC
-from xenet.datapath.openvswitch.daemons import holder
+from xenet.datapath.openvswitch.daemons import FIRST, holder
 from xenet.plan.steps import AttachUplink, CreatePort, CreateSwitch
 from xenet.plan.view import SwitchView, UplinkView
 
@@ -307,6 +307,12 @@ def test_a_switch_that_somebody_gave_other_flows_is_left_alone(host, look):
         time.sleep(0.2)
         host.ns(getattr(host.datapath, look))
         assert host.datapath.switches()["xapi0"].learning
+
+
+def test_its_daemons_come_before_guests_where_that_is_allowed(host):
+    allowed = int(subprocess.run([*FIRST, "nice"], capture_output=True, text=True, check=True).stdout)
+    pids = [holder(host.daemons.folder / f"{name}.pid") for name in ("ovs-vswitchd", "ovsdb-server")]
+    assert [os.getpriority(os.PRIO_PROCESS, pid) for pid in pids if pid] == [allowed, allowed]
 
 
 def test_a_switch_that_hangs_is_a_failure_and_not_a_wait_for_ever(host, monkeypatch):

@@ -8,6 +8,7 @@ import fcntl
 import os
 import struct
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 
 from xenet.datapath.openvswitch.programs import NoOpenVSwitch, find_programs
@@ -15,6 +16,9 @@ from xenet.guests import held
 
 START_S, GRACE_S = 30.0, 5.0
 """Seconds that a program has to start (much: a machine may be slow, and nobody waits for nothing), and a daemon to end before it is killed."""
+FIRST = ("nice", "-n", "-10")
+"""As ovs-ctl(8) starts them: on a host whose processors are busy with guests, the frames of all wait for these two. Where that is not allowed,
+nice(1) says so and starts them all the same."""
 _FLOCK = struct.Struct("hhqqi4x")
 _FIRST_ROW = '["Open_vSwitch", {"op": "insert", "table": "Open_vSwitch", "row": {"other_config": ["map", [%s]]}}]'
 _TSO = '["userspace-tso-enable", "true"]'
@@ -62,7 +66,7 @@ class Daemons:
     def _daemon(self, program: str, *arguments: str) -> None:
         name = Path(program).name
         log = (f"--log-file={self.folder / name}.log", "-vconsole:off", "-vsyslog:off", "-vfile:warn")
-        self._run(program, *arguments, f"--pidfile={self.folder / name}.pid", "--no-chdir", "--detach", *log)
+        self._run(*FIRST, program, *arguments, f"--pidfile={self.folder / name}.pid", "--no-chdir", "--detach", *log)
 
     def _run(self, *command: str) -> None:
         """Raises NoOpenVSwitch with what it said."""
@@ -70,9 +74,9 @@ class Daemons:
         try:
             done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=START_S, check=False, stdin=subprocess.DEVNULL)
         except subprocess.TimeoutExpired:
-            raise NoOpenVSwitch(f"{Path(command[0]).name} does not start: see {self.folder}") from None
+            raise NoOpenVSwitch(f"{_name_of(command)} does not start: see {self.folder}") from None
         if done.returncode:
-            raise NoOpenVSwitch(f"{Path(command[0]).name}: {' '.join(done.stderr.split())}")
+            raise NoOpenVSwitch(f"{_name_of(command)}: {' '.join(done.stderr.split())}")
 
     def environment(self) -> dict[str, str]:
         """In which Open vSwitch's programs are at home here: they find their libraries, and this database and its bridges. Raises NoOpenVSwitch."""
@@ -87,6 +91,10 @@ class Daemons:
             for file in self.folder.iterdir():
                 file.unlink(missing_ok=True)
             self.folder.rmdir()
+
+
+def _name_of(command: Sequence[str]) -> str:
+    return Path(command[len(FIRST) if command[: len(FIRST)] == FIRST else 0]).name
 
 
 def holder(pidfile: Path) -> int | None:
