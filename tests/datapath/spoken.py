@@ -80,9 +80,8 @@ def check_plain(host: Host) -> None:
         until(lambda: arrived(host, guest))
         assert behind(host, "xapi0") == "eth0"
         read_all(guest)
-        host.ns(host.datapath.speak, TAP, FRAMES)
-        until(lambda: behind(host, "xapi0") == TAP.device)
-        assert until(lambda: tags(wire)) == [0]
+        until(lambda: (host.ns(host.datapath.speak, TAP, FRAMES), behind(host, "xapi0") == TAP.device)[1])  # it may still count frames of before
+        assert set(until(lambda: tags(wire))) == {0}
         assert not [frame for frame in read_all(guest) if frame[6:12] == FRAMES[0][6:12]], "the guest heard its own announcement"
         os.write(guest, frame_from("02:00:00:00:77:77"))
         until(lambda: any(entry.mac == "02:00:00:00:77:77" for entry in host.ns(host.datapath.fdb, "xapi0")))
