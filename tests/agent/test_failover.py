@@ -31,11 +31,9 @@ def pull(datapath: FakeDatapath, nic: str, carrier: bool = False) -> None:
 
 def test_all_macs_behind_the_bond_are_announced_when_frames_go_another_way() -> None:
     datapath, told = host(), []
-    follow_links(datapath, lambda device, macs: told.append((device, dict(macs))))
-    assert [device for device, _ in told] == ["bond0", "bond0.42"], "a bond that is new here"
-    told.clear()
-    follow_links(datapath, lambda device, macs: told.append((device, dict(macs))))
-    assert told == []
+    for _ in range(2):
+        follow_links(datapath, lambda device, macs: told.append((device, dict(macs))))
+        assert told == [], "of a bond that is new here others tell"
     pull(datapath, "eth0")
     assert datapath.bonds() == [BondLinks("bond0", ("eth1",), ("eth1",))]
     follow_links(datapath, lambda device, macs: told.append((device, dict(macs))))
@@ -46,6 +44,9 @@ def test_a_device_that_is_gone_by_then_is_no_trouble(caplog) -> None:
     def gone(device: str, _) -> None:
         raise OSError(19, "No such device")
 
+    datapath = host()
+    follow_links(datapath, gone)
+    pull(datapath, "eth0")
     with caplog.at_level(logging.WARNING):
-        follow_links(host(), gone)
+        follow_links(datapath, gone)
     assert "No such device" in caplog.text

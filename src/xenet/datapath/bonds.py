@@ -226,7 +226,8 @@ class Bonds:
 
     def steer(self) -> set[str]:
         """What hangs on one slave alone goes to another when its link is gone, without waiting for the bond to look at it: the traffic of
-        active-backup, the ear of balance-slb. The bonds whose frames take other ways than when this was last asked."""
+        active-backup, the ear of balance-slb. The bonds whose frames take other ways than when this was last asked; of one that is new, who sees
+        to it that it is there tells (agent/bonds.py)."""
         moved = set()
         known, self._ways = self._ways, {}
         for link in self._kernel.table.bonds():
@@ -236,7 +237,7 @@ class Bonds:
                 self._hasten(link)
                 self._choose_ear(link)
             ways = self._ways[link.name] = bond_links(self._kernel.table, link)
-            if known.get(link.name) != ways:
+            if known.get(link.name, ways) != ways:
                 moved.add(link.name)
         return moved
 

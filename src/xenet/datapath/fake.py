@@ -107,7 +107,7 @@ class FakeDatapath(FakeSwitches):
 
     def steer(self) -> set[str]:
         known, self._ways = self._ways, {links.device: links for links in self.bonds()}
-        return {device for device, links in self._ways.items() if known.get(device) != links}
+        return {device for device, links in self._ways.items() if known.get(device, links) != links}
 
     def foreign(self, bridge: str) -> bool:
         return bridge in self.others
